@@ -1,0 +1,187 @@
+"""The only module that makes bytes durable: atomic replace, append, remove, and the folder syncs they need.
+
+Every operation passes through `_step`, where a fault matrix may kill the process or raise; in production it is a no-op.
+A failed fsync is never retried (the kernel may have dropped the pages): `FsyncFailedError` ends the process with exit
+code 75 and recovery starts from what is on disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from supervisor.errors import TryAgainError
+
+failpoint: Callable[[str, Path], None] | None = None
+"""Called with (operation, path) before each durable operation; set by fault tests only."""
+
+
+class FsyncFailedError(TryAgainError):
+    """The disk refused to make bytes durable."""
+
+
+class DiskFullError(OSError):
+    """No space was left; whatever was half written has been taken back. The caller may wait and try again."""
+
+
+def _plain(value: object) -> object:
+    """A numpy scalar as the Python number it holds; json refuses them all but float64."""
+    item = getattr(value, "item", None)
+    if callable(item):
+        return item()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def canonical_json(value: object) -> bytes:
+    """One line of JSON whose bytes are a function of the value: sorted keys, no spaces, ASCII, never NaN.
+
+    Raises ValueError for NaN and infinities, TypeError for what is not JSON.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=_plain)
+    return text.encode("ascii")
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _step(operation: str, path: Path) -> None:
+    if failpoint is not None:
+        failpoint(operation, path)
+
+
+def _fsync(descriptor: int, operation: str, path: Path) -> None:
+    try:
+        _step(operation, path)
+        os.fsync(descriptor)
+    except OSError as error:
+        raise FsyncFailedError(
+            f"{path}: the disk did not confirm a write ({error}); started again from disk"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's own entries (creations, renames, removals) durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _fsync(descriptor, "fsync_folder", folder)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes, path: Path) -> None:
+    view = memoryview(data)
+    while view:
+        _step("write", path)
+        view = view[os.write(descriptor, view) :]
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace the file by `data`: after a crash anywhere it holds the old bytes or the new ones, whole.
+
+    Raises DiskFullError with the old file untouched, FsyncFailedError when the disk does not confirm.
+    """
+    temporary = _temporary(path)
+    try:
+        _step("open_temporary", temporary)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            _write_all(descriptor, data, temporary)
+            _fsync(descriptor, "fsync_temporary", temporary)
+        finally:
+            os.close(descriptor)
+        _step("rename", path)
+        os.rename(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _disk_full_or(error, path) from error
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """`write_atomic` of canonical JSON and a newline."""
+    write_atomic(path, canonical_json(value) + b"\n")
+
+
+def append(path: Path, data: bytes, expected_size: int | None = None) -> int:
+    """Append and fsync; the new size in bytes. Opened for each call, so a rename or rotation in between is seen.
+
+    On a write error the file is cut back to its length before. `expected_size` guards against a foreign writer:
+    a different length raises ValueError and writes nothing.
+    """
+    _step("open_append", path)
+    existed = path.exists()
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        if expected_size is not None and size != expected_size:
+            raise ValueError(f"{path} has {size} bytes where {expected_size} were expected")
+        try:
+            _write_all(descriptor, data, path)
+        except OSError as error:
+            os.ftruncate(descriptor, size)
+            raise _disk_full_or(error, path) from error
+        _fsync(descriptor, "fsync_append", path)
+    finally:
+        os.close(descriptor)
+    if not existed:
+        sync_folder(path.parent)
+    return size + len(data)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a torn tail off, durably."""
+    _step("truncate", path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, size)
+        _fsync(descriptor, "fsync_truncate", path)
+    finally:
+        os.close(descriptor)
+
+
+def link_previous(path: Path, previous: Path) -> None:
+    """Keep the current file as `previous` by a hard link, so that there is never a moment without `path`."""
+    if not path.exists():
+        return
+    temporary = _temporary(previous)
+    temporary.unlink(missing_ok=True)
+    _step("link", previous)
+    os.link(path, temporary)
+    _step("rename_previous", previous)
+    os.rename(temporary, previous)
+
+
+def make_folder(path: Path) -> None:
+    """Create the folder (parents too) and make its entry durable."""
+    if path.is_dir():
+        return
+    _step("make_folder", path)
+    path.mkdir(parents=True, exist_ok=True)
+    sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there; a crash may bring it back, so what is removed must be safe to find again."""
+    if path.exists() or path.is_symlink():
+        _step("remove", path)
+        path.unlink(missing_ok=True)
+
+
+def _disk_full_or(error: OSError, path: Path) -> OSError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFullError(error.errno, f"no space left to write {path}")
+    return error
