@@ -6,7 +6,6 @@ Times are seconds, sizes are megabytes (2**20 bytes), rates are fractions in [0,
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -274,9 +273,13 @@ class DuelResult:
 T = TypeVar("T")
 
 
-@functools.cache
+_adapters: dict[type, pydantic.TypeAdapter[object]] = {}
+
+
 def _adapter(cls: type) -> pydantic.TypeAdapter[object]:
-    return pydantic.TypeAdapter(cls)
+    if cls not in _adapters:
+        _adapters[cls] = pydantic.TypeAdapter(cls)
+    return _adapters[cls]
 
 
 def parse(cls: type[T], data: object) -> T:
