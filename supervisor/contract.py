@@ -147,7 +147,7 @@ class TrialSpec:
     iteration: int
     target: str
     kind: str  # arena | command | module:Class
-    purpose: str  # baseline | search | confirmation | enqueued
+    purpose: str  # baseline | search | confirmation | enqueued | manual
     sampler: str
     params: Params
     level: int
@@ -158,6 +158,7 @@ class TrialSpec:
     candidates: tuple[Params, ...] = ()  # confirmation only: each is built, `params` is the first of them
     incumbent: Version | None = None  # plays the screen on the candidate's seeds
     start: Version | None = None  # weights to start from; None is from scratch
+    frequency: str | None = None  # class under which the agenda picked it; None when a request asked for it
     topup_games: int = 0  # fresh games of the incumbent, to keep its published rate current
     changed: tuple[str, ...] = ()  # parameters that differ from the incumbent
     search: Mapping[str, Json] = field(default_factory=dict)  # the sampler's own record, see search/
@@ -201,6 +202,7 @@ class TrialResult:
     incumbent: Tally = Tally()
     delta: float | None = None  # mean paired score difference on the screen games
     topup: Tally = Tally()  # the incumbent's fresh games
+    games: int = 0  # played by any side, of every phase
     model_sha256: str | None = None
     weights_sha256: str | None = None
     interface: Interface | None = None

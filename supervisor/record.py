@@ -19,6 +19,8 @@ from supervisor.contract import (
     Version,
 )
 
+FIRST_CHAIN = "0" * 32  # what the first line of a run is chained to
+
 
 @dataclass(frozen=True)
 class Record:
@@ -53,6 +55,7 @@ class Record:
     weights_sha256: str | None
     steps: int
     decision: Decision
+    frequency: str | None = None  # see TrialSpec
     against: str | None = None  # version the screen was played against
     start: str | None = None  # version the training started from
     interface: Interface | None = None

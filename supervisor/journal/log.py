@@ -18,10 +18,9 @@ from pathlib import Path
 from supervisor.contract import Json, as_json, parse
 from supervisor.errors import DamagedStateError
 from supervisor.journal import durable
-from supervisor.record import Record
+from supervisor.record import FIRST_CHAIN, Record
 
 LOG_NAME = "training_log.jsonl"
-FIRST_CHAIN = "0" * 32
 
 
 class LogRewrittenError(Exception):

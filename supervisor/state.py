@@ -1,0 +1,105 @@
+"""The pure fold State x Record -> State: what the supervisor knows is what its lines say, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from supervisor import agenda
+from supervisor.agenda import Agenda
+from supervisor.contract import Outcome, Reason, Tally, Version
+from supervisor.record import FIRST_CHAIN, Record
+from supervisor.search import fold as search_fold
+from supervisor.search.fold import SearchState
+
+NOT_TESTED = frozenset({"none", "manual"})  # decision rules that consume no test of the error budget
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """One target after some iterations."""
+
+    iterations: int = 0  # lines of this target
+    incumbent: Version | None = None
+    pool: Tally = Tally()  # fresh games that measure the incumbent
+    level: int = 0
+    search: SearchState = field(default_factory=SearchState)
+    since_promotion: int = 0  # iterations of this target since its incumbent changed
+    tests: int = 0  # paired tests spent, for e-LOND
+    promotions: int = 0  # tests that promoted, for e-LOND
+    versions: Mapping[str, Version] = field(default_factory=dict)
+    history: tuple[str, ...] = ()  # names of the versions that were incumbent, oldest first, without the present one
+    rolled_back: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """The run after `iteration` lines. `chain` is that of the last line."""
+
+    iteration: int = 0
+    chain: str = FIRST_CHAIN
+    total_games: int = 0
+    targets: Mapping[str, TargetState] = field(default_factory=dict)
+    agenda: Agenda = field(default_factory=Agenda)
+
+    def target(self, key: str) -> TargetState:
+        return self.targets.get(key, TargetState())
+
+    def best_target(self) -> str | None:
+        """The target with the highest measured rate; the first by key where several are equal."""
+        measured = [(state.pool.rate, key) for key, state in self.targets.items() if state.pool.rate is not None]
+        return min(measured, key=lambda item: (-item[0], item[1]))[1] if measured else None
+
+
+def fold(state: State, record: Record) -> State:
+    """The state after one more line."""
+    target = _fold_target(state.target(record.target), record)
+    frequency = record.frequency
+    return State(
+        iteration=record.iteration,
+        chain=record.chain,
+        total_games=state.total_games + record.games,
+        targets={**state.targets, record.target: target},
+        agenda=agenda.picked(state.agenda, record.target, frequency) if frequency else state.agenda,
+    )
+
+
+def fold_all(state: State, records: Iterable[Record]) -> State:
+    for record in records:
+        state = fold(state, record)
+    return state
+
+
+def _fold_target(target: TargetState, record: Record) -> TargetState:
+    made = record.made_version
+    versions = dict(target.versions)
+    if made is not None:
+        versions.setdefault(made.name, made)
+    incumbent = _incumbent_after(target, record, versions)
+    changed = incumbent != target.incumbent
+    history = target.history
+    if changed and target.incumbent is not None:
+        history = (*history, target.incumbent.name)
+    tested = record.decision.rule not in NOT_TESTED
+    return replace(
+        target,
+        iterations=target.iterations + 1,
+        incumbent=incumbent,
+        pool=record.pool,
+        level=record.level,
+        search=search_fold.advance(target.search, record),
+        since_promotion=0 if changed else target.since_promotion + 1,
+        tests=target.tests + tested,
+        promotions=target.promotions + (tested and record.decision.outcome is Outcome.PROMOTE),
+        versions=versions,
+        history=history,
+        rolled_back=tuple(sorted({*target.rolled_back, *record.rollbacks})),
+    )
+
+
+def _incumbent_after(target: TargetState, record: Record, versions: Mapping[str, Version]) -> Version | None:
+    if record.promoted and record.version is not None:
+        return versions[record.version]
+    if record.decision.reason is Reason.MANUAL_ROLLBACK and record.version is not None:
+        return versions[record.version]
+    return target.incumbent

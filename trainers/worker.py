@@ -1,0 +1,97 @@
+"""Main of a trial process. One argument, the trial folder; one result, a file that appears there by rename.
+
+What lies in the folder says which stage is due, so a killed trial goes on where it was.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from pathlib import Path
+
+from supervisor.contract import DuelResult, DuelSpec, Reason, Status, TrialResult, TrialSpec, as_json, parse
+from supervisor.errors import TrialError
+from supervisor.journal import durable
+from trainers.build_stage import build, build_stage, failed
+from trainers.control import FolderControl
+from trainers.duel_stage import duel_stage
+from trainers.ledger import Ledger
+from trainers.target import StopRequested, TrialTarget
+
+EXIT_DONE = 0
+EXIT_STOPPED = 10  # asked to stop, everything saved, to be continued
+EXIT_OUT_OF_MEMORY = 11
+EXIT_CRASHED = 1
+
+KINDS = {"arena": "trainers.arena_target:ArenaTarget", "command": "trainers.command:CommandTarget"}
+
+
+def main(folder: str) -> int:
+    """Run the stage that is due in the folder; the process's exit code."""
+    path = Path(folder)
+    control = FolderControl(path)
+    control.listen()
+    control.beat(0)
+    try:
+        _run(path, control)
+    except StopRequested:
+        return EXIT_STOPPED
+    except MemoryError:
+        return EXIT_OUT_OF_MEMORY
+    except Exception:
+        traceback.print_exc()
+        return EXIT_CRASHED
+    return EXIT_DONE
+
+
+def _run(folder: Path, control: FolderControl) -> None:
+    spec = parse(TrialSpec, json.loads((folder / "trial.json").read_bytes()))
+    target = open_target(spec, folder, control)
+    try:
+        if (folder / "duel.json").exists():
+            _write(folder / "duel_result.json", _duel(spec, folder, target, control))
+        else:
+            _write(folder / "result.json", _build(spec, folder, target, control))
+    finally:
+        target.close()
+
+
+def _build(spec: TrialSpec, folder: Path, target: TrialTarget, control: FolderControl) -> TrialResult:
+    try:
+        return build_stage(spec, folder, target, Ledger(folder, control))
+    except TrialError as error:
+        return failed(spec, error)
+
+
+def _duel(spec: TrialSpec, folder: Path, target: TrialTarget, control: FolderControl) -> DuelResult:
+    result = parse(TrialResult, json.loads((folder / "result.json").read_bytes()))
+    duel = parse(DuelSpec, json.loads((folder / "duel.json").read_bytes()))
+    try:
+        built = build(target, result.params, folder)
+        return duel_stage(spec, result, duel, built, target, Ledger(folder, control))
+    except TrialError as error:
+        return DuelResult(
+            iteration=spec.iteration,
+            status=Status.INVALID,
+            reason=Reason(error.reason),
+            decision=None,
+            detail=error.detail[-2000:],
+        )
+
+
+def _write(path: Path, result: TrialResult | DuelResult) -> None:
+    durable.write_json(path, as_json(result))
+
+
+def open_target(spec: TrialSpec, folder: Path, control: FolderControl) -> TrialTarget:
+    """The target kind's implementation, built in or a user's `module:Class`."""
+    module_name, _, class_name = KINDS.get(spec.kind, spec.kind).partition(":")
+    kind = getattr(importlib.import_module(module_name), class_name)
+    target: TrialTarget = kind(spec, folder, control)
+    return target
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
