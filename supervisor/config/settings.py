@@ -79,25 +79,25 @@ class Section(BaseModel):
 
 
 class RunSettings(Section):
-    seed: Whole = Field(0, ge=0, lt=2**52, json_schema_extra=DECIDES)
+    seed: Whole = Field(default=0, ge=0, lt=2**52, json_schema_extra=DECIDES)
     """The run's seed; every random choice is derived from it."""
-    run_id: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the run instead of the one derived from seed, settings and search spaces."""
     max_iterations: Positive | None = None
     """Stop after this iteration; none is for ever."""
     checkpoint_interval: Positive = 10
     """Iterations between snapshots."""
-    games: Positive | None = Field(None, json_schema_extra=DECIDES)
+    games: Positive | None = Field(default=None, json_schema_extra=DECIDES)
     """Screen games per trial; none takes the sampler's figure."""
-    baseline_games: Positive = Field(50, json_schema_extra=DECIDES)
+    baseline_games: Positive = Field(default=50, json_schema_extra=DECIDES)
     """Games that measure a target's default configuration before its first iteration of search."""
     workers: Annotated[Positive, Field(le=256)] = 1
     """Trials at a time."""
-    scale: Literal["small", "full"] = Field("small", json_schema_extra=DECIDES)
+    scale: Literal["small", "full"] = Field(default="small", json_schema_extra=DECIDES)
     """Size of networks and budgets: small for one CPU core, full for a GPU."""
-    start_from: Literal["incumbent", "scratch"] = Field("incumbent", json_schema_extra=DECIDES)
+    start_from: Literal["incumbent", "scratch"] = Field(default="incumbent", json_schema_extra=DECIDES)
     """Whether a trial's network starts from the incumbent's weights."""
-    targets: Names = Field(("*/combat_dqn",), min_length=1, json_schema_extra=DECIDES)
+    targets: Names = Field(default=("*/combat_dqn",), min_length=1, json_schema_extra=DECIDES)
     """Which targets to search: keys or globs."""
     search_spaces: FilePath | None = None
     """A folder of the user's own search spaces, read besides the built-in ones."""
@@ -106,98 +106,98 @@ class RunSettings(Section):
 
 
 class SearchSettings(Section):
-    sampler: SamplerName = Field("spsa", json_schema_extra=DECIDES)
+    sampler: SamplerName = Field(default="spsa", json_schema_extra=DECIDES)
     """Who proposes: a name, or module:Class of an Optuna BaseSampler."""
     on_stagnation: Annotated[tuple[SamplerName, ...], Field(strict=False)] = Field(
-        ("perturb", "tpe"), json_schema_extra=DECIDES
+        default=("perturb", "tpe"), json_schema_extra=DECIDES
     )
     """Samplers to go over to, in this order, when wider steps did not help."""
-    stagnation_iterations: Positive = Field(100, json_schema_extra=DECIDES)
+    stagnation_iterations: Positive = Field(default=100, json_schema_extra=DECIDES)
     """Iterations of a target without promotion that count as stagnation."""
-    magnitude: float = Field(0.15, gt=0.0, le=1.0, json_schema_extra=DECIDES)
+    magnitude: float = Field(default=0.15, gt=0.0, le=1.0, json_schema_extra=DECIDES)
     """Relative size of a step of `perturb`."""
-    storage_url: SecretStr | None = Field(None, json_schema_extra=SECRET)
+    storage_url: SecretStr | None = Field(default=None, json_schema_extra=SECRET)
     """Optuna storage of the dashboard's projection; none is study.db in the run folder."""
 
 
 class GuardSettings(Section):
-    preset: Literal["release"] | None = Field(None, json_schema_extra=DECIDES)
+    preset: Literal["release"] | None = Field(default=None, json_schema_extra=DECIDES)
     """Bounds to take where none is given here: release asks for what a release to players should reach."""
-    min_win_rate: Fraction | None = Field(0.2, json_schema_extra=DECIDES)
-    min_accuracy: Fraction | None = Field(0.3, json_schema_extra=DECIDES)
-    min_reward: float | None = Field(None, json_schema_extra=DECIDES)
+    min_win_rate: Fraction | None = Field(default=0.2, json_schema_extra=DECIDES)
+    min_accuracy: Fraction | None = Field(default=0.3, json_schema_extra=DECIDES)
+    min_reward: float | None = Field(default=None, json_schema_extra=DECIDES)
     """Mean reward of a game."""
-    min_entropy_bits: float | None = Field(None, ge=0.0, json_schema_extra=DECIDES)
+    min_entropy_bits: float | None = Field(default=None, ge=0.0, json_schema_extra=DECIDES)
     """Entropy of the actions' frequencies over the evaluation states."""
-    min_explained_variance: Fraction | None = Field(None, json_schema_extra=DECIDES)
-    max_latency_ms: float | None = Field(50.0, gt=0.0, json_schema_extra=DECIDES)
+    min_explained_variance: Fraction | None = Field(default=None, json_schema_extra=DECIDES)
+    max_latency_ms: float | None = Field(default=50.0, gt=0.0, json_schema_extra=DECIDES)
     """P95 of one inference, of a batch of 1 and of 128."""
-    max_onnx_difference: float = Field(1e-4, gt=0.0, json_schema_extra=DECIDES)
+    max_onnx_difference: float = Field(default=1e-4, gt=0.0, json_schema_extra=DECIDES)
     """Largest difference between the exported and the trained model's outputs (32-bit)."""
 
 
 class PromotionSettings(Section):
-    mode: Literal["auto", "manual"] = Field("auto", json_schema_extra=DECIDES)
+    mode: Literal["auto", "manual"] = Field(default="auto", json_schema_extra=DECIDES)
     """manual: a proven winner waits for `incumbent promote`."""
-    contenders: Literal["screened", "confirmed"] | None = Field(None, json_schema_extra=DECIDES)
+    contenders: Literal["screened", "confirmed"] | None = Field(default=None, json_schema_extra=DECIDES)
     """Who earns the paired test; none takes what suits the kind of target."""
-    min_improvement: float = Field(0.001, ge=0.0, lt=1.0, json_schema_extra=DECIDES)
+    min_improvement: float = Field(default=0.001, ge=0.0, lt=1.0, json_schema_extra=DECIDES)
     """Gain in score per pair that a winner must be proven to exceed."""
-    alpha: float = Field(0.05, gt=0.0, lt=1.0, json_schema_extra=DECIDES)
+    alpha: float = Field(default=0.05, gt=0.0, lt=1.0, json_schema_extra=DECIDES)
     """Largest probability of promoting a candidate that is no better."""
-    beta: float = Field(0.2, gt=0.0, lt=1.0, json_schema_extra=DECIDES)
+    beta: float = Field(default=0.2, gt=0.0, lt=1.0, json_schema_extra=DECIDES)
     """Probability of giving up on a candidate that is better by `futility_effect`."""
-    futility_effect: float = Field(0.03, gt=0.0, le=1.0, json_schema_extra=DECIDES)
-    error: Literal["per_try", "fdr"] = Field("per_try", json_schema_extra=DECIDES)
+    futility_effect: float = Field(default=0.03, gt=0.0, le=1.0, json_schema_extra=DECIDES)
+    error: Literal["per_try", "fdr"] = Field(default="per_try", json_schema_extra=DECIDES)
     """What alpha bounds: each try, or the expected share of false promotions."""
-    max_pairs: Annotated[Positive, Field(ge=10)] = Field(3000, json_schema_extra=DECIDES)
+    max_pairs: Annotated[Positive, Field(ge=10)] = Field(default=3000, json_schema_extra=DECIDES)
     """Pairs after which a test without verdict keeps the incumbent."""
-    max_seconds: float | None = Field(None, gt=0.0, json_schema_extra=DECIDES)
+    max_seconds: float | None = Field(default=None, gt=0.0, json_schema_extra=DECIDES)
     """Seconds after which it does; a clock then decides, and exact resume is given up for that test."""
-    measure_pairs: Annotated[Whole, Field(ge=0)] = Field(200, json_schema_extra=DECIDES)
+    measure_pairs: Annotated[Whole, Field(ge=0)] = Field(default=200, json_schema_extra=DECIDES)
     """Fresh pairs that measure a winner."""
-    topup_games: Annotated[Whole, Field(ge=0)] = Field(20, json_schema_extra=DECIDES)
+    topup_games: Annotated[Whole, Field(ge=0)] = Field(default=20, json_schema_extra=DECIDES)
     """Fresh games that keep the incumbent's published rate current ..."""
-    topup_every: Positive = Field(10, json_schema_extra=DECIDES)
+    topup_every: Positive = Field(default=10, json_schema_extra=DECIDES)
     """... every so many iterations of its target."""
     guards: GuardSettings = GuardSettings()
 
 
 class BudgetSettings(Section):
-    steps: Positive | None = Field(None, json_schema_extra=DECIDES)
+    steps: Positive | None = Field(default=None, json_schema_extra=DECIDES)
     """Training steps of a trial; none takes the model type's figure."""
-    wall_s: float | None = Field(None, gt=0.0)
+    wall_s: float | None = Field(default=None, gt=0.0)
     """Seconds a trial may take, a net against hangs; none takes the model type's figure."""
     ram_mb: Annotated[Positive, Field(ge=64)] = 4096
     """Memory a trial may take beyond what its process starts with."""
-    vram_fraction: float = Field(0.3, gt=0.0, le=1.0)
+    vram_fraction: float = Field(default=0.3, gt=0.0, le=1.0)
     """Share of the GPU's memory for training; the rest is for serving."""
-    gpu_s: float | None = Field(None, gt=0.0)
+    gpu_s: float | None = Field(default=None, gt=0.0)
     """GPU-seconds of a trial."""
-    heartbeat_s: float = Field(120.0, gt=0.0)
+    heartbeat_s: float = Field(default=120.0, gt=0.0)
     """Seconds without a sign of life after which a trial counts as hung."""
-    stop_grace_s: float = Field(15.0, gt=0.0)
+    stop_grace_s: float = Field(default=15.0, gt=0.0)
     """Seconds a trial has to save itself when it is asked to stop."""
 
 
 class ResourceSettings(Section):
-    max_cpu_percent: float | None = Field(None, gt=0.0, le=100.0)
+    max_cpu_percent: float | None = Field(default=None, gt=0.0, le=100.0)
     """Start no trial while other programs use more of the CPUs than this."""
-    max_ram_gb: float | None = Field(None, gt=0.0)
+    max_ram_gb: float | None = Field(default=None, gt=0.0)
     """Start no trial while other programs use more memory than this."""
     max_vram_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
     """Start no trial while other programs use more of the GPU's memory than this."""
     min_free_disk_mb: Annotated[Whole, Field(ge=0)] = 512
     """Start no trial while the run folder's disk has less room than this."""
-    wait_s: float = Field(300.0, ge=0.0)
+    wait_s: float = Field(default=300.0, ge=0.0)
     """Seconds to wait for resources before the target is put off."""
 
 
 class ServingSettings(Section):
-    host: str = Field("127.0.0.1", min_length=1)
-    port: Whole = Field(8080, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: Whole = Field(default=8080, ge=0, le=65535)
     """0 lets the system choose."""
-    token: SecretStr | None = Field(None, json_schema_extra=SECRET)
+    token: SecretStr | None = Field(default=None, json_schema_extra=SECRET)
     """Bearer token of the administrative routes; needed unless bound to loopback."""
     token_file: FilePath | None = None
     """File holding the token, readable by its owner alone."""
