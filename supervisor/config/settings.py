@@ -181,6 +181,8 @@ class BudgetSettings(Section):
 
 
 class ResourceSettings(Section):
+    pause_on_high_load: bool = True
+    """Whether the limits here are looked at before a trial starts; free disk always is."""
     max_cpu_percent: float | None = Field(default=None, gt=0.0, le=100.0)
     """Start no trial while other programs use more of the CPUs than this."""
     max_ram_gb: float | None = Field(default=None, gt=0.0)
