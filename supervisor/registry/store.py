@@ -1,0 +1,116 @@
+"""The model store: `models/<sha256>.onnx` and `.pt`, written by the supervisor alone, never changed once there.
+
+A file's name is the hash of its bytes, so whoever reads one can tell the right bytes from damaged ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Set
+from pathlib import Path
+
+from supervisor.journal import durable
+
+FOLDER_NAME = "models"
+MODEL_SUFFIX = ".onnx"
+WEIGHTS_SUFFIX = ".pt"
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_OURS = re.compile(r"\.?[0-9a-f]{64}\.(onnx|pt)(\.tmp)?")
+
+
+class StoreError(Exception):
+    """A file of the store cannot be used as it is."""
+
+
+class MissingFileError(StoreError):
+    """The store does not hold this file."""
+
+
+class DamagedFileError(StoreError):
+    """The bytes are not those that the name promises."""
+
+
+class OversizeFileError(StoreError):
+    """The file is larger than its reader allows."""
+
+
+class ModelStore:
+    """The files of one run folder. `sha256` is always 64 lower-case hex digits: nothing else can name a file here."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.folder = run_dir / FOLDER_NAME
+
+    def path(self, sha256: str, suffix: str = MODEL_SUFFIX) -> Path:
+        """Where the file lies, or would lie. Raises ValueError for what is no hash or no suffix of the store."""
+        if not _HASH.fullmatch(sha256):
+            raise ValueError(f"{sha256!r} is not a sha256 in lower-case hex")
+        if suffix not in (MODEL_SUFFIX, WEIGHTS_SUFFIX):
+            raise ValueError(f"the store holds {MODEL_SUFFIX} and {WEIGHTS_SUFFIX} files, not {suffix!r}")
+        return self.folder / f"{sha256}{suffix}"
+
+    def put(self, source: Path, sha256: str, suffix: str = MODEL_SUFFIX) -> Path:
+        """Store the bytes of `source`, durably; nothing to do where they are there already and intact.
+
+        Raises DamagedFileError, with the store untouched, when the source's bytes do not have this hash.
+        """
+        target = self.path(sha256, suffix)
+        if self.verify(sha256, suffix):
+            return target
+        data = source.read_bytes()
+        found = durable.sha256_bytes(data)
+        if found != sha256:
+            raise DamagedFileError(f"{source}: sha256 is {found}, expected {sha256}; the file is not stored")
+        durable.make_folder(self.folder)
+        durable.write_atomic(target, data)
+        return target
+
+    def verify(self, sha256: str, suffix: str = MODEL_SUFFIX) -> bool:
+        """Whether the file is there with the right bytes."""
+        try:
+            return durable.sha256_file(self.path(sha256, suffix)) == sha256
+        except OSError:
+            return False
+
+    def read(self, sha256: str, suffix: str = MODEL_SUFFIX, max_bytes: int | None = None) -> bytes:
+        """The file's bytes, read once and checked: what is returned is what was checked.
+
+        Raises MissingFileError, OversizeFileError (before reading) or DamagedFileError.
+        """
+        path = self.path(sha256, suffix)
+        data = _read_regular(path, max_bytes)
+        found = durable.sha256_bytes(data)
+        if found != sha256:
+            raise DamagedFileError(f"{path}: the bytes have sha256 {found}: damaged or replaced")
+        return data
+
+    def retain(self, keep: Set[str]) -> tuple[str, ...]:
+        """Remove the store's files whose hash is not in `keep`, and what a crash left half written; their names.
+
+        Files that are not the store's own are left alone.
+        """
+        removed = []
+        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
+            if _OURS.fullmatch(path.name) and (path.name.startswith(".") or path.stem not in keep):
+                durable.remove(path)
+                removed.append(path.name)
+        return tuple(removed)
+
+
+def _read_regular(path: Path, max_bytes: int | None) -> bytes:
+    # O_NONBLOCK: a FIFO put in place of the file must not hang its reader. O_NOFOLLOW: the store has no links.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: no such file") from error
+    except OSError as error:
+        raise MissingFileError(f"{path}: cannot be opened ({error.strerror})") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise MissingFileError(f"{path}: not a regular file")
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise OversizeFileError(f"{path}: {status.st_size} bytes, at most {max_bytes} are read")
+        return stream.read(status.st_size)

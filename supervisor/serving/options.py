@@ -1,0 +1,20 @@
+"""What the server is told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Address, access and limits of one server."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = None  # administration needs it unless bound to loopback
+    max_body_kb: int = 1024  # of one request
+    max_rows: int = 256  # states in one request
+    max_in_flight: int = 256  # inference requests at a time; more are answered 503
+    max_model_mb: int = 256  # of one model file
+    load_timeout_s: float = 30.0  # for checking, building and probing one model
+    drain_s: float = 10.0  # for answering what is in flight when asked to stop

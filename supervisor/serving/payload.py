@@ -1,0 +1,137 @@
+"""Inference requests as arrays, and results as answers. Strict: what is not exactly a list of numbers is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from supervisor.contract import Json
+from supervisor.serving.errors import ApiError
+from supervisor.serving.session import Arrays, Session
+
+_FORMS = ("state", "states", "inputs")
+_NUMBERS = {float, int}
+
+
+def decode(body: bytes, session: Session, max_rows: int) -> Arrays:
+    """The model's inputs from `{"state":[..]}`, `{"states":[[..],..]}` or `{"inputs":{name:[[..],..]}}`.
+
+    Raises ApiError (400) saying what is wrong and where.
+    """
+    form, value = _form(_object(body))
+    shapes = session.interface.inputs
+    if form == "inputs":
+        if not isinstance(value, dict) or set(value) != set(shapes):
+            raise _bad("wrong_inputs", f"inputs: must be an object of exactly {sorted(shapes)}")
+        by_name = {name: (f"inputs.{name}", value[name]) for name in shapes}
+    else:
+        if len(shapes) != 1:
+            raise _bad("wrong_inputs", f'this model has the inputs {sorted(shapes)}: send {{"inputs": {{...}}}}')
+        by_name = {next(iter(shapes)): (form, [value] if form == "state" else value)}
+    arrays: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
+    for name, (where, rows) in by_name.items():
+        arrays[name] = _rows(rows, shapes[name][1:], where, form == "state", max_rows, session.input_types[name])
+    if len({len(array) for array in arrays.values()}) != 1:
+        raise _bad("wrong_shape", "inputs: all inputs must have the same number of rows")
+    return arrays
+
+
+def answer(version: str, outputs: Arrays) -> dict[str, Json]:
+    """The result of some rows: all outputs by name, and per row the action of the greatest value.
+
+    `actions` is null where the model has several outputs, or one that does not value actions one by one.
+    """
+    first = next(iter(outputs.values()))
+    actions = first.argmax(axis=1).tolist() if len(outputs) == 1 and first.ndim == 2 else None
+    return {
+        "version": version,
+        "outputs": {name: value.tolist() for name, value in outputs.items()},
+        "actions": actions,
+    }
+
+
+def decode_version(body: bytes) -> str | None:
+    """The version a reload asks for: `{"version":"v000042"}`, or an empty body or object for the active one."""
+    if not body.strip():
+        return None
+    request = _object(body)
+    unknown = sorted(set(request) - {"version"})
+    if unknown:
+        raise _bad("unknown_field", f"unknown fields {_short(unknown)}: a reload takes version, or nothing")
+    version = request.get("version")
+    if version is not None and not isinstance(version, str):
+        raise _bad("wrong_type", "version: must be text like v000042")
+    return version
+
+
+def _object(body: bytes) -> dict[str, Json]:
+    if not body.strip():
+        raise _bad("empty_body", 'the body is empty: send {"state": [...]}')
+    try:
+        request = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _bad("broken_json", f"the body is not JSON: {_short(error)}") from error
+    if not isinstance(request, dict):
+        raise _bad("wrong_type", f"the body must be a JSON object, not a {type(request).__name__}")
+    return request
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _bad("not_finite", f"{name} is neither JSON nor a finite number")
+
+
+def _form(request: Mapping[str, Json]) -> tuple[str, Json]:
+    unknown = sorted(set(request) - set(_FORMS))
+    if unknown:
+        raise _bad("unknown_field", f"unknown fields {_short(unknown)}: send one of {', '.join(_FORMS)}")
+    if len(request) != 1:
+        raise _bad("wrong_inputs", f"send exactly one of {', '.join(_FORMS)}")
+    return next(iter(request.items()))
+
+
+def _rows(
+    rows: Json, shape: tuple[int, ...], where: str, single: bool, max_rows: int, kind: type[np.floating[Any]]
+) -> np.ndarray[Any, np.dtype[Any]]:
+    if not isinstance(rows, list) or not rows:
+        raise _bad("wrong_shape", f"{where}: must be a list of at least one row")
+    if len(rows) > max_rows:
+        raise _bad("too_many_rows", f"{where}: {len(rows)} rows, at most {max_rows} in one request")
+    for index, row in enumerate(rows):
+        _check(row, shape, where if single else f"{where}[{index}]")
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(rows, dtype=np.float64).astype(kind)
+    except OverflowError as error:
+        raise _bad("not_finite", f"{where}: a number is too large") from error
+    if not np.isfinite(array).all():
+        raise _bad("not_finite", f"{where}: a number is infinite or too large for {kind.__name__}")
+    return array
+
+
+def _check(value: Json, shape: tuple[int, ...], where: str) -> None:
+    if not shape:
+        if type(value) not in _NUMBERS:
+            raise _bad("not_a_number", f"{where}: {_kind(value)} where a number must be")
+        return
+    if not isinstance(value, list) or len(value) != shape[0]:
+        found = f"{len(value)} values" if isinstance(value, list) else _kind(value)
+        raise _bad("wrong_shape", f"{where}: {found}, expected {shape[0]}")
+    if len(shape) > 1 or not set(map(type, value)) <= _NUMBERS:
+        for index, item in enumerate(value):
+            _check(item, shape[1:], f"{where}[{index}]")
+
+
+def _kind(value: Json) -> str:
+    names = {bool: "true or false", str: "text", list: "a list", dict: "an object", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _bad(code: str, message: str) -> ApiError:
+    return ApiError(400, code, message)
+
+
+def _short(value: object) -> str:
+    return str(value)[:200]

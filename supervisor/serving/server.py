@@ -1,0 +1,127 @@
+"""`incumbent serve`: one process, one event loop, one listening address."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import json
+import math
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import onnxruntime
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from supervisor.errors import DamagedStateError, UsageError
+from supervisor.journal.identity import RunIdentity, load_identity
+from supervisor.serving.access import Access
+from supervisor.serving.app import Service, build_app
+from supervisor.serving.catalogue import Catalogue, KnownVersions
+from supervisor.serving.engine import Engine
+from supervisor.serving.errors import ApiError, PortTakenError
+from supervisor.serving.options import ServerOptions
+
+KEEP_ALIVE_S = 75
+
+
+class JsonErrorProtocol(HttpToolsProtocol):
+    """uvicorn's own, but what is not even HTTP gets its answer in JSON too."""
+
+    def send_400_response(self, msg: str) -> None:
+        body = json.dumps(ApiError(400, "not_http", msg).body()).encode()
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[400] + head + body)
+        self.transport.close()
+
+
+class DrainingServer(uvicorn.Server):
+    """Leaves with exit code 0 when asked to stop; uvicorn would raise the signal again at its end."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
+def run_server(
+    run_dir: Path,
+    options: ServerOptions,
+    read_known: Callable[[Path], KnownVersions],
+    announce: Callable[[str], None],
+) -> None:
+    """Serve the folder's active models until SIGTERM or SIGINT, then answer what is in flight and return.
+
+    `read_known` is `journal.recovery.known_versions`. Raises PortTakenError, UsageError or ConfigurationError before
+    anything is served.
+    """
+    onnxruntime.set_default_logger_severity(4)
+    onnxruntime.disable_telemetry_events()
+    with listen(options.host, options.port) as listener:
+        address, port = listener.getsockname()[:2]
+        access = Access.to(address, options.token)
+        shown = f"[{address}]" if ":" in address else address
+
+        def ready() -> None:
+            loaded = len(engine.models())
+            announce(f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on http://{shown}:{port}")
+
+        engine = Engine(Catalogue(run_dir, read_known), options, announce, _now_text)
+        service = Service(engine, access, options, lambda: _identity(run_dir), ready)
+        config = uvicorn.Config(
+            build_app(service),
+            loop="uvloop",
+            http=JsonErrorProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=math.ceil(options.drain_s),
+        )
+        DrainingServer(config).run(sockets=[listener])
+    announce("server stopped")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise UsageError(
+            f"serving.host {host!r} cannot be resolved ({error}); give an address of this machine"
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Listening at once: with SO_REUSEADDR two programs may bind, and only one of them listens.
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(
+                f"port {port} on {host} is taken by another program; stop it, or give another --port"
+            ) from error
+        raise UsageError(
+            f"cannot listen on {host} port {port} ({error.strerror}); give another --host or --port"
+        ) from error
+    return listener
+
+
+def _identity(run_dir: Path) -> RunIdentity | None:
+    try:
+        return load_identity(run_dir)
+    except (DamagedStateError, OSError):
+        return None
+
+
+def _now_text() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
