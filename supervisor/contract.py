@@ -48,6 +48,7 @@ class Reason(StrEnum):
     # a decision
     BASELINE = "baseline"  # the default configuration becomes the first incumbent
     PROVEN = "proven"  # the paired test reached its evidence threshold
+    CONTENDER = "contender"  # earned the paired test
     BELOW_SCREEN = "below_screen"  # the screen difference did not earn the paired test
     NOT_CONFIRMED = "not_confirmed"  # only winners of a confirmation are contenders here
     FUTILE = "futile"  # the paired test found no sign of the wanted gain
