@@ -1,0 +1,296 @@
+"""Double DQN (van Hasselt et al. 2016) with prioritized replay, n-step returns and, if wanted, a dueling network.
+
+Read top to bottom. Schedules are functions of the absolute step and every random number comes from (seed, step), so a
+training restored from `state()` goes on bit for bit; one torch thread is assumed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from supervisor.contract import Reason
+from supervisor.errors import TrialError
+from trainers.algorithms.replay import Replay
+from trainers.networks.mlp import QNetwork
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+State = dict[str, object]
+Weights = Mapping[str, Tensor]
+
+EPSILON_WARM = 0.1
+"""Exploration at the start of a training that goes on from a version's weights."""
+
+AVERAGED_FIGHTS = 2000.0
+AVERAGED_GRADIENT_STEPS = 200.0
+"""Running means forget at these paces."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """One field per parameter `dqn.<field>` of the search space."""
+
+    learning_rate: float  # of AdamW at the start
+    learning_rate_end: float  # share of it left at the last step
+    weight_decay: float  # 0 makes it Adam
+    gradient_clip: float  # largest norm of a gradient
+    gamma: float  # discount per tick
+    n_step: int  # rewards summed before the bootstrap
+    batch_size: int
+    updates: int  # gradient steps per step of all fights
+    target_interval: int  # gradient steps between copies into the target network
+    replay_rows: int  # steps of all fights that replay holds
+    learning_starts: int  # steps of all fights before the first gradient step
+    priority_alpha: float  # how far priorities skew the draw; 0 is uniform
+    priority_beta: float  # importance-sampling correction at the start; 1 at the end
+    exploration_noise: float  # epsilon once exploration has fallen
+    exploration_fraction: float  # share of the steps over which it falls
+    double: bool  # the online network chooses the next action, the target network values it
+    dueling: bool
+    hidden: str  # widths of the hidden layers, "128,128"
+    dropout: float
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(int(width) for width in self.hidden.split(","))
+
+
+class Step(Protocol):
+    """What one step of all fights brought."""
+
+    @property
+    def observation(self) -> Floats:
+        """(rows, inputs); of the next fight where one ended."""
+
+    @property
+    def reward(self) -> Floats:
+        """(rows,)"""
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """(rows,)"""
+
+    @property
+    def score(self) -> Floats:
+        """(rows,): win 1, draw 1/2, loss 0; means something where `done`."""
+
+
+class Environment(Protocol):
+    """Fights side by side; one that ends is followed by the next at once, in the same row."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def observation(self) -> Floats:
+        """What each learner sees now, (rows, inputs)."""
+
+    def step(self, actions: Ints) -> Step: ...
+    def state(self) -> Mapping[str, NDArray[np.generic]]: ...
+    def load_state(self, saved: Mapping[str, NDArray[np.generic]]) -> None: ...
+
+
+@dataclass
+class Means:
+    """Running means over finished fights and over gradient steps."""
+
+    fights: int = 0
+    score: float = 0.0
+    reward: float = 0.0
+    length: float = 0.0
+    td_error: float = 0.0
+    q_value: float = 0.0
+    loss: float = 0.0
+
+
+@dataclass
+class DoubleDQN:
+    """A learner and its fights. `steps` are environment steps; `start` holds the weights `network` and `target`."""
+
+    args: Args
+    environment: Environment
+    steps: int
+    seed: int
+    inputs: int
+    outputs: int
+    start: Mapping[str, Weights] | None = None
+    means: Means = field(default_factory=Means)
+    t: int = 0  # steps of all fights
+    gradient_steps: int = 0
+
+    def __post_init__(self) -> None:
+        args, fights = self.args, self.environment.rows
+        torch.manual_seed(self.seed)
+        self.last_t = max(1, self.steps // fights)
+        self.q = QNetwork(self.inputs, args.widths, self.outputs, args.dueling, args.dropout).eval()
+        self.q_target = copy.deepcopy(self.q).requires_grad_(False)
+        self.warm = False
+        if self.start is not None:
+            self.warm = take_fitting(self.q, self.start["network"])
+            take_fitting(self.q_target, self.start["target"])
+        self.optimizer = torch.optim.AdamW(
+            self.q.parameters(), args.learning_rate, weight_decay=args.weight_decay, fused=True
+        )
+        self.replay = Replay(args.replay_rows, fights, self.inputs, args.n_step, args.priority_alpha)
+        self._return = np.zeros(fights, np.float64)  # of the fights under way
+        self._length = np.zeros(fights, np.int64)
+        self._observation = self.environment.observation
+        # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
+        self._seen = torch.zeros(fights, self.inputs)
+        self._s = torch.zeros(args.batch_size, self.inputs)
+        self._s_next = torch.zeros(args.batch_size, self.inputs)
+
+    @property
+    def finished(self) -> bool:
+        return self.t >= self.last_t
+
+    @property
+    def steps_done(self) -> int:
+        return self.t * self.environment.rows
+
+    def epsilon(self) -> float:
+        """Linear from 1 (or the warm start's) down to the exploration noise."""
+        first = EPSILON_WARM if self.warm else 1.0
+        share = min(1.0, self.t / (self.args.exploration_fraction * self.last_t))
+        return first + (self.args.exploration_noise - first) * share
+
+    def advance(self) -> None:
+        """One step of every fight, then the gradient steps it pays for. Raises TrialError when numbers blow up."""
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=self.t << 128))
+        action = self._epsilon_greedy(self._observation, rng)
+        outcome = self.environment.step(action)
+        self.replay.add(self._observation, action, outcome.reward, outcome.done)
+        self._observation = outcome.observation
+        self._note(outcome)
+        self.t += 1
+        if self.t >= self.args.learning_starts and self.replay.size:
+            share = self.t / self.last_t
+            beta = self.args.priority_beta + (1.0 - self.args.priority_beta) * share
+            lr = self.args.learning_rate * (1.0 + (self.args.learning_rate_end - 1.0) * share)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            for _ in range(self.args.updates):
+                self._learn(rng.random(self.args.batch_size), beta)
+
+    def _epsilon_greedy(self, state: Floats, rng: np.random.Generator) -> Ints:
+        self._seen.numpy()[:] = state
+        with torch.no_grad():
+            greedy: Ints = self.q(self._seen).argmax(1).numpy()
+        explores = rng.random(len(greedy)) < self.epsilon()
+        return np.where(explores, rng.integers(0, self.outputs, len(greedy)), greedy)
+
+    def _learn(self, uniforms: Doubles, beta: float) -> None:
+        drawn = self.replay.draw(uniforms, beta)
+        followed = self.replay.returns(drawn.index, self.args.gamma)
+        s = _gather(self.replay.states, drawn.index, self._s)
+        s_next = _gather(self.replay.states, followed.next_index, self._s_next)
+        a = torch.from_numpy(self.replay.actions[drawn.index])[:, None]
+        R, discount, w = map(torch.from_numpy, (followed.reward, followed.discount, drawn.weight))
+        with torch.no_grad():
+            q_next = self.q_target(s_next)
+            chooser = self.q(s_next) if self.args.double else q_next
+            y = R + discount * q_next.gather(1, chooser.argmax(1, keepdim=True))[:, 0]
+        self.q.train()
+        q = self.q(s).gather(1, a)[:, 0]
+        loss = (w * functional.smooth_l1_loss(q, y, reduction="none")).mean()
+        self.optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.q.parameters(), self.args.gradient_clip, foreach=True)
+        self.optimizer.step()
+        self.q.eval()
+        self.gradient_steps += 1
+        if self.gradient_steps % self.args.target_interval == 0:
+            self.q_target.load_state_dict(self.q.state_dict())
+        error: Floats = (q.detach() - y).abs().numpy()
+        self._note_gradient_step(error, float(q.detach().mean()), float(loss.detach()))
+        self.replay.update(drawn.index, error)
+
+    def _note_gradient_step(self, error: Floats, q_value: float, loss: float) -> None:
+        td_error = float(error.mean())
+        if not np.isfinite(td_error):
+            raise TrialError(Reason.NAN, f"the TD error is {td_error} at gradient step {self.gradient_steps}")
+        pace = 1.0 / min(self.gradient_steps, AVERAGED_GRADIENT_STEPS)
+        self.means.td_error += (td_error - self.means.td_error) * pace
+        self.means.q_value += (q_value - self.means.q_value) * pace
+        self.means.loss += (loss - self.means.loss) * pace
+
+    def _note(self, outcome: Step) -> None:
+        self._return += outcome.reward
+        self._length += 1
+        ended = np.flatnonzero(outcome.done)
+        if len(ended) == 0:
+            return
+        means = self.means
+        means.fights += len(ended)
+        pace = min(1.0, len(ended) / min(means.fights, AVERAGED_FIGHTS))
+        means.score += (float(outcome.score[ended].mean(dtype=np.float64)) - means.score) * pace
+        means.reward += (float(self._return[ended].mean()) - means.reward) * pace
+        means.length += (float(self._length[ended].mean()) - means.length) * pace
+        self._return[ended] = 0.0
+        self._length[ended] = 0
+
+    def metrics(self) -> dict[str, float]:
+        """Running means at the end; deterministic."""
+        names = ("score", "reward", "length", "td_error", "q_value", "loss")
+        found = {f"train_{name}": float(getattr(self.means, name)) for name in names}
+        return {**found, "gradient_steps": float(self.gradient_steps), "warm_start": float(self.warm)}
+
+    def final(self) -> State:
+        """What a later training may start from."""
+        return {"network": self.q.state_dict(), "target": self.q_target.state_dict()}
+
+    def state(self) -> State:
+        """All that the next step depends on."""
+        return {
+            **self.final(),
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.state(),
+            "environment": dict(self.environment.state()),
+            "torch_rng": torch.get_rng_state(),  # dropout's
+            "counters": {"t": self.t, "gradient_steps": self.gradient_steps, "warm": self.warm},
+            "means": dict(vars(self.means)),
+            "fights": {"return": self._return, "length": self._length},
+        }
+
+    def load_state(self, saved: Mapping[str, object]) -> None:
+        """Go on from `state()`, as `weights.unpack` gives it back: with tensors for arrays."""
+        state = cast(Mapping[str, Mapping[str, object]], saved)
+        self.q.load_state_dict(state["network"])
+        self.q_target.load_state_dict(state["target"])
+        self.optimizer.load_state_dict(dict(state["optimizer"]))
+        self.replay.load_state(_arrays(state["replay"]))
+        self.environment.load_state(_arrays(state["environment"]))
+        self._observation = self.environment.observation
+        torch.set_rng_state(cast(Tensor, state["torch_rng"]))
+        counters = cast(Mapping[str, int], state["counters"])
+        self.t, self.gradient_steps, self.warm = counters["t"], counters["gradient_steps"], bool(counters["warm"])
+        self.means = Means(**cast(Mapping[str, float], state["means"]))  # type: ignore[arg-type]
+        fights = _arrays(state["fights"])
+        self._return[:] = fights["return"]
+        self._length[:] = fights["length"]
+
+
+def take_fitting(network: nn.Module, weights: Weights) -> bool:
+    """Copy every tensor that the network has in the same shape; True if that was all of them."""
+    own = network.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    network.load_state_dict({**own, **fitting})
+    return len(fitting) == len(own)
+
+
+def _gather(rows: Floats, index: Ints, out: Tensor) -> Tensor:
+    np.take(rows, index, axis=0, out=out.numpy(), mode="clip")  # "raise" would gather into a copy first
+    return out
+
+
+def _arrays(state: Mapping[str, object]) -> dict[str, NDArray[np.generic]]:
+    return {name: value.numpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()}
