@@ -1,4 +1,4 @@
-"""What a finished trial means: its results and the target's state become a verdict, and the verdict a log line. Pure."""
+"""What a finished trial means: results and the target's state become a verdict, the verdict a log line. Pure."""
 
 from __future__ import annotations
 

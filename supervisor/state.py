@@ -24,7 +24,6 @@ class TargetState:
     pool: Tally = Tally()  # fresh games that measure the incumbent
     level: int = 0
     search: SearchState = field(default_factory=SearchState)
-    since_promotion: int = 0  # iterations of this target since its incumbent changed
     tests: int = 0  # paired tests spent, for e-LOND
     promotions: int = 0  # tests that promoted, for e-LOND
     versions: Mapping[str, Version] = field(default_factory=dict)
@@ -88,7 +87,6 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
         pool=record.pool,
         level=record.level,
         search=search_fold.advance(target.search, record),
-        since_promotion=0 if changed else target.since_promotion + 1,
         tests=target.tests + tested,
         promotions=target.promotions + (tested and record.decision.outcome is Outcome.PROMOTE),
         versions=versions,

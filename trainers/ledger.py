@@ -21,7 +21,7 @@ ATTEMPTS = 3  # a failing block is played again twice with its seeds
 
 @dataclass(frozen=True)
 class Block:
-    """One line. Exactly one of scores and error is set; `seconds` is a measurement and decides nothing but max_seconds."""
+    """One line, with either scores or an error. `seconds` is measured and decides nothing but max_seconds."""
 
     phase: str  # screen | topup | confirm | duel | measure
     side: str  # candidate | incumbent | c0 ... c6

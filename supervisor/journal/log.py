@@ -154,7 +154,7 @@ class Log:
         return line
 
     def restore(self, records: Iterable[Record]) -> None:
-        """Append lines again that were committed and then removed by somebody, as they were; accept the file as it is."""
+        """Append lines again that were committed and then removed by somebody; accept the file as it is."""
         self._identity = self._look()
         missing = b"".join(encode(record) for record in records)
         if missing:

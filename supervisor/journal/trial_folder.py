@@ -1,4 +1,4 @@
-"""`trials/000042/`: what one trial is told, saves and answers; the only channel between supervisor and trial process."""
+"""`trials/000042/`: what one trial is told, saves and answers; the only channel between supervisor and trial."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """One trial's folder. Files are written once and never changed, but for `games.jsonl` and `facts.jsonl` that grow."""
+    """One trial's folder. Its files are written once; only `games.jsonl` and `facts.jsonl` grow."""
 
     path: Path
 
@@ -94,10 +94,6 @@ class TrialFolder:
             elif path.name == "games.jsonl":
                 parts.append(str(path.stat().st_size))
         return ":".join(parts)
-
-    def clear_stop(self) -> None:
-        """Take back a request to stop before the trial is launched again."""
-        (self.path / "stop").unlink(missing_ok=True)
 
     def forget_resume_point(self) -> None:
         """Throw saved training state away: other library versions would not continue it bit by bit."""

@@ -1,0 +1,232 @@
+"""Every command and its flags. What a command does lies in `commands/`, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from supervisor.errors import IncumbentError
+
+app = typer.Typer(
+    name="incumbent",
+    help="Searches hyperparameters and reward weights, promotes what is proven better, serves it, resumes exactly.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RunDir = Annotated[Path, typer.Option(help="Folder that holds the run's state.")]
+Config = Annotated[Path | None, typer.Option(help="Configuration file (YAML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+Target = Annotated[str, typer.Argument(help="Target key, archetype/model_type or group/name.")]
+DEFAULT_RUN_DIR = Path("checkpoints")
+
+
+@app.command()
+def run(
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    seed: Annotated[int | None, typer.Option(help="Every random choice is derived from it. [default: 0]")] = None,
+    max_iterations: Annotated[int | None, typer.Option(help="Stop after this iteration. [default: unlimited]")] = None,
+    targets: Annotated[str | None, typer.Option(help="Comma-separated keys or globs. [default: */combat_dqn]")] = None,
+    games: Annotated[int | None, typer.Option(help="Screen games per trial. [default: the sampler's figure]")] = None,
+    baseline_games: Annotated[int | None, typer.Option(help="Games of a target's baseline. [default: 50]")] = None,
+    checkpoint_interval: Annotated[int | None, typer.Option(help="Iterations per snapshot. [default: 10]")] = None,
+    min_improvement: Annotated[
+        float | None, typer.Option(help="Gain a winner must be proven to exceed. [default: 0.001]")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="spsa, perturb, tpe, random, cmaes, gp, qmc or module:Class. [default: spsa]")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="small or full. [default: small]")] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Where a trial's weights come from: incumbent or scratch. [default: incumbent]")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option(help="Name of the run. [default: derived]")] = None,
+    single_iteration: Annotated[bool, typer.Option("--single-iteration", help="One iteration, then stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write and run nothing.")] = False,
+) -> int:
+    """Search until stopped; the same command goes on where it was. Ctrl+C saves and leaves."""
+    from supervisor.commands.run import RunOptions, run_supervisor
+
+    flags: dict[str, object] = {
+        "run.seed": seed,
+        "run.max_iterations": max_iterations,
+        "run.targets": targets.split(",") if targets else None,
+        "run.games": games,
+        "run.baseline_games": baseline_games,
+        "run.checkpoint_interval": checkpoint_interval,
+        "promotion.min_improvement": min_improvement,
+        "search.sampler": sampler,
+        "run.scale": scale,
+        "run.start_from": start_from,
+        "run.run_id": run_id,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    return run_supervisor(RunOptions(run_dir, config, given, single_iteration=single_iteration, dry_run=dry_run))
+
+
+@app.command()
+def serve(
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port. [default: 8080]")] = None,
+    beside_run: Annotated[bool, typer.Option("--beside-run", hidden=True)] = False,
+) -> int:
+    """Serve the run folder's active models over HTTP; reloads without interrupting anybody."""
+    from supervisor.commands.serve import serve_models
+
+    return serve_models(run_dir, config, host, port, beside_run=beside_run)
+
+
+@app.command()
+def status(
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl+C.")] = False,
+) -> int:
+    """What runs, what is best, what is served."""
+    from supervisor.commands.status import show_status
+
+    return show_status(run_dir, as_json=as_json, watch=watch)
+
+
+@app.command()
+def validate(
+    config: Annotated[Path | None, typer.Argument(help="Configuration file; without one, the defaults.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print every value and where it came from.")] = False,
+) -> int:
+    """Check a configuration and the search spaces it names; report every mistake at once."""
+    from supervisor.commands.validate import validate_config
+
+    return validate_config(config, show=show)
+
+
+@app.command()
+def doctor(run_dir: RunDir = DEFAULT_RUN_DIR, config: Config = None, as_json: AsJson = False) -> int:
+    """Check this machine and the installation."""
+    from supervisor.commands.doctor import examine
+
+    return examine(run_dir, config, as_json=as_json)
+
+
+@app.command()
+def pause(run_dir: RunDir = DEFAULT_RUN_DIR) -> int:
+    """Let the trial in flight save itself, then wait; stays paused over a restart."""
+    from supervisor.commands.ask import ask
+    from supervisor.journal.requests import Action
+
+    return ask(run_dir, Action.PAUSE)
+
+
+@app.command()
+def resume(run_dir: RunDir = DEFAULT_RUN_DIR) -> int:
+    """Go on after a pause."""
+    from supervisor.commands.ask import ask
+    from supervisor.journal.requests import Action
+
+    return ask(run_dir, Action.RESUME)
+
+
+@app.command()
+def stop(run_dir: RunDir = DEFAULT_RUN_DIR) -> int:
+    """Save and leave, as Ctrl+C does."""
+    from supervisor.commands.ask import ask
+    from supervisor.journal.requests import Action
+
+    return ask(run_dir, Action.STOP)
+
+
+@app.command()
+def enqueue(
+    target: Target,
+    values: Annotated[list[str], typer.Argument(help="name=value ..., over the incumbent's configuration.")],
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+) -> int:
+    """Try a configuration of your own next; it is judged like any other."""
+    from supervisor.commands.ask import ask_enqueue
+
+    return ask_enqueue(run_dir, config, target, values)
+
+
+@app.command()
+def promote(
+    target: Target,
+    version: Annotated[str, typer.Argument(help="A version that the log knows, such as v000042.")],
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+) -> int:
+    """Make a known version the incumbent; an iteration of its own."""
+    from supervisor.commands.ask import ask_change
+    from supervisor.journal.requests import Action
+
+    return ask_change(run_dir, config, Action.PROMOTE, target, version)
+
+
+@app.command()
+def rollback(
+    target: Target,
+    version: Annotated[
+        str | None, typer.Option("--version", help="Where to go back to. [default: the one before]")
+    ] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+) -> int:
+    """Go back to an earlier version; the present one never comes back."""
+    from supervisor.commands.ask import ask_change
+    from supervisor.journal.requests import Action
+
+    return ask_change(run_dir, config, Action.ROLLBACK, target, version)
+
+
+@app.command()
+def export(
+    target: Target,
+    output: Annotated[Path, typer.Argument(help="File to write.")],
+    version: Annotated[str | None, typer.Option("--version", help="[default: the incumbent]")] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+) -> int:
+    """Copy a version's model file (or an external target's configuration) out of the registry."""
+    from supervisor.commands.export import export_version
+
+    return export_version(run_dir, target, output, version)
+
+
+@app.command()
+def dashboard(
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8081,
+) -> int:
+    """Open optuna-dashboard on the run's study.db, read-only, on this machine alone."""
+    from supervisor.commands.dashboard import serve_dashboard
+
+    return serve_dashboard(run_dir, port)
+
+
+def run_cli(arguments: list[str]) -> int:
+    """The exit code of one command line. Errors for the operator are one message, never a traceback."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except IncumbentError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except typer.Abort:
+        return 130
+    except _usage_errors() as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _usage_errors() -> type:
+    import click
+
+    return click.ClickException

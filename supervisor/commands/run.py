@@ -1,0 +1,176 @@
+"""`incumbent run`: the one place that wires the loop together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from supervisor.commands.setting import Setting, load_setting
+from supervisor.committing import Committer
+from supervisor.config.settings import Settings
+from supervisor.console import Console, announce_to, log_name, resumed_line
+from supervisor.contract import Json
+from supervisor.execution.gpu import Gpu
+from supervisor.execution.local import LocalExecutor
+from supervisor.execution.resources import Admission, Monitor
+from supervisor.journal import durable
+from supervisor.journal.events import Events
+from supervisor.journal.identity import RunIdentity, RunLock, load_identity, run_id_of, save_identity
+from supervisor.journal.log import Log
+from supervisor.journal.recovery import Recovered, adopt, recover
+from supervisor.loop import Supervisor
+from supervisor.memory import Memory
+from supervisor.parts import Clock, Parts
+from supervisor.projections import RunProjections
+from supervisor.registry.active import ActiveFile
+from supervisor.registry.client import ServerClient
+from supervisor.registry.delivery import ReloadDelivery
+from supervisor.registry.store import ModelStore
+from supervisor.search.policy import Proposer
+from supervisor.search.projection import Projector
+from supervisor.signals import Signals
+from supervisor.versions import library_versions
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line says. `flags` are settings by dotted name."""
+
+    run_dir: Path
+    config: Path | None = None
+    flags: Mapping[str, object] | None = None
+    single_iteration: bool = False
+    dry_run: bool = False
+    requests_only: bool = False  # carry out waiting requests, then leave
+
+
+def run_supervisor(options: RunOptions) -> int:
+    """Search until stopped; the exit code."""
+    setting = load_setting(options.config, options.flags or {})
+    if options.dry_run:
+        from supervisor.commands.plan import print_plan
+
+        return print_plan(options.run_dir, setting)
+    durable.make_folder(options.run_dir)
+    lock = RunLock(options.run_dir)
+    lock.acquire()
+    console = Console(None if options.requests_only else options.run_dir / log_name(time.localtime()))
+    try:
+        with_signals = Signals()
+        with_signals.install()
+        _Run(options, setting, lock, console, with_signals).go()
+    finally:
+        console.close()
+        lock.release()
+    return 0
+
+
+class _Run:
+    """One start of the supervisor, from the lock to a clean end."""
+
+    def __init__(
+        self, options: RunOptions, setting: Setting, lock: RunLock, console: Console, signals: Signals
+    ) -> None:
+        self._options = options
+        self._setting = setting
+        self._lock = lock
+        self._console = console
+        self._signals = signals
+        self._clock = Clock()
+        self._run_dir = options.run_dir
+        self._events = Events(options.run_dir, self._clock.now_text, announce_to(console.say))
+
+    def go(self) -> None:
+        identity, is_new, changes = self._identity()
+        recovered = recover(self._run_dir, identity.run_id, identity.window)
+        recovered = self._adopt_if_lost(recovered)
+        if recovered.state.iteration > 0:
+            self._console.say(resumed_line(recovered.state))
+        elif is_new:
+            self._console.say(f"New run {identity.run_id} in {self._run_dir}, seed {identity.seed}")
+        for note in recovered.notes:
+            self._events.write(note.event, note.reason)
+        for change in changes:
+            self._events.write("settings_changed", change)
+        self._events.write("start", f"iteration {recovered.state.iteration}, pid {os.getpid()}")
+        memory = Memory.of(recovered, identity.window)
+        parts = self._parts(identity, memory)
+        try:
+            parts.projections.catch_up(memory.state, memory.records)
+            log = Log(self._run_dir, memory.state.chain)
+            committer = Committer(parts, memory, log)
+            Supervisor(parts, memory, committer, self._signals).run(requests_only=self._options.requests_only)
+        finally:
+            parts.executor.close()
+            parts.proposer.close()
+            parts.projections.close()
+        self._console.say(f"Saved at iteration {memory.state.iteration}; the same command goes on from here")
+
+    def _identity(self) -> tuple[RunIdentity, bool, list[str]]:
+        """The folder's identity; what the settings of today change about it, as sentences."""
+        settings = self._setting.settings
+        decides: dict[str, Json] = {**settings.decides(), **self._setting.space_digests()}
+        known = load_identity(self._run_dir)
+        if known is not None:
+            return known, False, _differences(known.decides, decides)
+        window = 1 if settings.run.workers == 1 else 4 * settings.run.workers
+        identity = RunIdentity(
+            run_id=settings.run.run_id or run_id_of(settings.run.seed, window, decides),
+            seed=settings.run.seed,
+            window=window,
+            folder_id=uuid.uuid4().hex,
+            decides=decides,
+        )
+        save_identity(self._run_dir, identity)
+        return identity, True, []
+
+    def _adopt_if_lost(self, recovered: Recovered) -> Recovered:
+        if not any(note.event == "history_lost" for note in recovered.notes):
+            return recovered
+        active = ActiveFile.read(self._run_dir)
+        known = {key: entry.as_version() for key, entry in active.targets.items()} if active else {}
+        return replace(recovered, states=tuple(adopt(state, known) for state in recovered.states))
+
+    def _parts(self, identity: RunIdentity, memory: Memory) -> Parts:
+        settings = self._limited(memory)
+        store = ModelStore(self._run_dir)
+        gpu = Gpu.find(self._console.say)
+        monitor = Monitor(self._run_dir, settings.resources, gpu)
+        report = self._events.write
+        client = ServerClient(settings.serving.host, settings.serving.port, _token(settings))
+        return Parts(
+            run_dir=self._run_dir,
+            identity=identity,
+            settings=settings,
+            definitions=self._setting.definitions,
+            lock=self._lock,
+            executor=LocalExecutor(settings.run.workers, settings.budgets),
+            proposer=Proposer(),
+            projections=RunProjections(
+                self._run_dir,
+                settings,
+                self._setting.definitions,
+                store,
+                self._events,
+                ReloadDelivery(self._run_dir, client, identity.folder_id, report),
+                Projector(self._run_dir, settings, identity.run_id, report),
+            ),
+            store=store,
+            events=self._events,
+            say=self._console.say,
+            admission=monitor.admission,
+            versions=library_versions(),
+            clock=self._clock,
+        )
+
+    def _limited(self, memory: Memory) -> Settings:
+        settings = self._setting.settings
+        if not self._options.single_iteration:
+            return settings
+        run = settings.run.model_copy(update={"max_iterations": memory.state.iteration + 1})
+        return settings.model_copy(update={"run": run})

@@ -1,0 +1,132 @@
+"""From a trial whose files are complete to the next state: store the model, append the line, fold, project."""
+
+from __future__ import annotations
+
+from supervisor.contract import DuelResult, DuelSpec, Json, Reason, Status, TrialResult, TrialSpec
+from supervisor.deciding import Verdict, decide, decide_manual, needs_duel, record_of
+from supervisor.flight import Flight
+from supervisor.journal import checkpoint
+from supervisor.journal.log import Log, LogRewrittenError, read_log
+from supervisor.memory import Memory
+from supervisor.parts import Parts
+from supervisor.promotion import contenders, elond, guards
+from supervisor.record import Record
+from supervisor.registry.store import MODEL_SUFFIX, WEIGHTS_SUFFIX
+from supervisor.state import TargetState
+
+
+class Committer:
+    """The one way a line gets into the log, and what follows from it."""
+
+    def __init__(self, parts: Parts, memory: Memory, log: Log) -> None:
+        self._parts = parts
+        self._memory = memory
+        self._log = log
+
+    def duel_for(self, flight: Flight) -> DuelSpec | None:
+        """The contest that the trial's candidate has earned against the incumbent of this moment, if any."""
+        spec, result = flight.spec, flight.folder.result()
+        if spec.purpose == "manual" or result is None:
+            return None
+        target = self._memory.state.target(spec.target)
+        contender, _ = self._screen(spec, result)
+        if not needs_duel(result, target, contender):
+            return None
+        assert target.incumbent is not None
+        promotion = self._parts.settings.promotion
+        cheap = self._parts.definitions[spec.target].games_cheap
+        return DuelSpec(
+            iteration=spec.iteration,
+            incumbent=target.incumbent,
+            plan=elond.plan_for(promotion, target.tests, target.promotions),
+            measure_pairs=max(promotion.measure_pairs, CHEAP_MEASURE_PAIRS) if cheap else promotion.measure_pairs,
+        )
+
+    def commit(self, flight: Flight) -> Record:
+        """Make the iteration part of the run. On return the line is durable and the state is after it."""
+        spec = flight.spec
+        target = self._memory.state.target(spec.target)
+        result = flight.folder.result() or _nothing_run(spec)
+        duel = flight.folder.duel_result()
+        verdict = self._verdict(spec, result, duel, target)
+        self._store(flight, verdict)
+        record = record_of(
+            self._parts.identity.run_id, spec, result, duel, target, verdict, self._time(flight, result, duel)
+        )
+        self._parts.lock.check()
+        line = self._append(record)
+        self._memory.add(line)
+        self._parts.projections.committed(line, self._memory.state)
+        if line.iteration % self._parts.settings.run.checkpoint_interval == 0:
+            self.snapshot()
+        return line
+
+    def snapshot(self) -> None:
+        identity = self._parts.identity
+        taken = self._memory.snapshot(identity.run_id, identity.seed, dict(self._parts.versions))
+        checkpoint.save(self._parts.run_dir, taken)
+        self._memory.since_snapshot.clear()
+
+    def _screen(self, spec: TrialSpec, result: TrialResult) -> tuple[bool, Reason]:
+        definition = self._parts.definitions[spec.target]
+        promotion = self._parts.settings.promotion
+        policy = contenders.policy_for(promotion.contenders, spec.sampler, yields_model=definition.yields_model)
+        return contenders.is_contender(policy, spec.purpose, result.delta, promotion.min_improvement)
+
+    def _verdict(self, spec: TrialSpec, result: TrialResult, duel: DuelResult | None, target: TargetState) -> Verdict:
+        if spec.purpose == "manual":
+            return decide_manual(spec, target)
+        settings = self._parts.settings.promotion
+        held = guards.evaluate(settings.guards, spec.model_type, result, duel, first=target.incumbent is None)
+        return decide(spec, result, duel, target, self._screen(spec, result), held, settings.mode == "manual")
+
+    def _store(self, flight: Flight, verdict: Verdict) -> None:
+        """A version's files are in the registry before the line that names them."""
+        version = verdict.version
+        if version is None or flight.spec.purpose == "manual" or version.interface is None:
+            return
+        self._parts.store.put(flight.folder.model, version.model_sha256, MODEL_SUFFIX)
+        if version.weights_sha256 is not None:
+            self._parts.store.put(flight.folder.weights, version.weights_sha256, WEIGHTS_SUFFIX)
+
+    def _append(self, record: Record) -> Record:
+        try:
+            return self._log.commit(record)
+        except LogRewrittenError:
+            self._accept_rewritten_log()
+            return self._log.commit(record)
+
+    def _accept_rewritten_log(self) -> None:
+        held = read_log(self._parts.run_dir).records
+        iterations = {record.iteration for record in held}
+        missing = [record for record in self._memory.since_snapshot if record.iteration not in iterations]
+        self._log.restore(missing)
+        self._memory.replace_records(sorted([*held, *missing], key=lambda record: record.iteration))
+        self._parts.events.write(
+            "log_rewritten",
+            f"the log was shortened, moved or rotated by somebody; {len(missing)} lines newer than the snapshot were"
+            f" written again, {len(held)} lines are there",
+        )
+
+    def _time(self, flight: Flight, result: TrialResult, duel: DuelResult | None) -> dict[str, Json]:
+        used = flight.time_used()
+        seconds = used["duration_s"]
+        games = result.games + (duel.games if duel else 0)
+        rate = round(games / seconds, 1) if isinstance(seconds, int | float) and seconds > 0 else None
+        detail = "; ".join(text for text in (result.detail, duel.detail if duel else "") if text)
+        return {
+            "started_at": flight.started_at,
+            "finished_at": self._parts.clock.now_text(),
+            **used,
+            "games_per_s": rate,
+            "latency": dict(result.latency),
+            "detail": detail,
+        }
+
+
+CHEAP_MEASURE_PAIRS = 2000  # where games cost next to nothing (DESIGN 8)
+
+
+def _nothing_run(spec: TrialSpec) -> TrialResult:
+    """A manual iteration runs no trial; its line carries the fact alone."""
+    return TrialResult(iteration=spec.iteration, status=Status.COMPLETE, params=spec.params)

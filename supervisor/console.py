@@ -1,0 +1,114 @@
+"""What a person reads while it runs: one line per iteration, on the console and in `training_YYYYMMDD_HHMMSS.log`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from supervisor.contract import Outcome, Reason, Status
+from supervisor.record import Record
+from supervisor.state import State
+
+WORDS = {
+    Reason.BASELINE: "first incumbent",
+    Reason.NO_INCUMBENT: "first incumbent",
+    Reason.PROVEN: "PROMOTED",
+    Reason.BELOW_SCREEN: "rejected after the screen",
+    Reason.NOT_CONFIRMED: "kept for the search",
+    Reason.FUTILE: "rejected by the paired test",
+    Reason.PAIRS_EXHAUSTED: "no verdict, the incumbent stays",
+    Reason.TIME_EXHAUSTED: "no verdict in time, the incumbent stays",
+    Reason.AWAITING_OPERATOR: "proven, waits for incumbent promote",
+    Reason.SAME_VERSION: "the same as the incumbent",
+    Reason.MANUAL_PROMOTION: "promoted by the operator",
+    Reason.MANUAL_ROLLBACK: "rolled back by the operator",
+}
+
+
+class Console:
+    """Writes lines with the time to a stream and to the start's own log file."""
+
+    def __init__(self, log_path: Path | None, stream: TextIO = sys.stdout) -> None:
+        self._stream = stream
+        self._file = log_path.open("a", encoding="utf-8", buffering=1) if log_path else None
+
+    def say(self, text: str) -> None:
+        line = f"{time.strftime('%H:%M:%S')}  {text}\n"
+        for stream in (self._stream, self._file):
+            if stream is not None:
+                _write(stream, line)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """A console that went away (a closed terminal, a full disk) must not end the run."""
+    try:
+        stream.write(line)
+        stream.flush()
+    except (OSError, ValueError):
+        return
+
+
+def log_name(now: time.struct_time) -> str:
+    return time.strftime("training_%Y%m%d_%H%M%S.log", now)
+
+
+def percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f} %"
+
+
+def resumed_line(state: State) -> str:
+    """The first line after a restart."""
+    best = state.best_target()
+    if best is None:
+        return f"Resumed from checkpoint: iteration {state.iteration}, no win rate measured yet"
+    target = state.target(best)
+    version = target.incumbent.name if target.incumbent else "none"
+    return (
+        f"Resumed from checkpoint: iteration {state.iteration}, best win rate {percent(target.pool.rate)}"
+        f" ({best} {version})"
+    )
+
+
+def line_for_people(record: Record) -> str:
+    """One iteration in one line."""
+    parts = [f"#{record.iteration:<5d} {record.target}", record.sampler]
+    if record.status is Status.COMPLETE and record.win_rate is not None:
+        parts.append(f"win {percent(record.win_rate)}")
+    if record.delta is not None:
+        parts.append(f"against incumbent {100 * record.delta:+.1f}")
+    parts.append(_outcome(record))
+    if record.best_win_rate is not None:
+        parts.append(f"best {percent(record.best_win_rate)}")
+    parts.append(_cost(record))
+    return "  ".join(part for part in parts if part)
+
+
+def _outcome(record: Record) -> str:
+    decision = record.decision
+    text = WORDS.get(record.reason, str(record.reason).replace("_", " "))
+    if record.status is not Status.COMPLETE:
+        return f"{record.status}: {text}"
+    if decision.rule == "paired_e":
+        effect = "" if decision.effect is None else f", gain {100 * decision.effect:+.1f}"
+        text = f"{text} ({decision.n_pairs} pairs{effect})"
+    if decision.outcome is Outcome.PROMOTE and record.version:
+        return f"{text} -> {record.version}"
+    return text
+
+
+def _cost(record: Record) -> str:
+    seconds, rate = record.time.get("duration_s"), record.time.get("games_per_s")
+    text = f"{seconds:.1f} s" if isinstance(seconds, int | float) else ""
+    return f"{text}, {rate:.0f} games/s" if isinstance(rate, int | float) and record.games else text
+
+
+def announce_to(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Events on the console, set apart from iterations."""
+    return lambda text: say(f"-- {text}")

@@ -1,0 +1,72 @@
+"""Requests from outside: which of them act at once, and which become the next iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.contract import Json, as_json
+from supervisor.journal import requests
+from supervisor.journal.events import Events
+from supervisor.journal.requests import MAKES_AN_ITERATION, Action, Request
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the waiting requests amount to."""
+
+    paused: bool
+    stop: bool
+    iteration: Request | None  # the oldest request that becomes an iteration
+
+
+class Intake:
+    """Reads `requests/`. A pause lies there until a later resume takes both away, so it survives a restart."""
+
+    def __init__(self, run_dir: Path, events: Events) -> None:
+        self._run_dir = run_dir
+        self._events = events
+        self._told: set[str] = set()
+
+    def look(self, taken: Collection[str]) -> Wishes:
+        """Consume what acts at once. `taken` are ids that trials in flight already carry as facts."""
+        waiting, problems = requests.waiting(self._run_dir)
+        for problem in problems:
+            self._once(problem, lambda text=problem: self._events.write("request_ignored", text))
+        paused: list[Request] = []
+        stop = False
+        iterations: list[Request] = []
+        for request in waiting:
+            if request.id in taken:
+                requests.done(self._run_dir, request.id)
+            elif request.action is Action.PAUSE:
+                paused.append(request)
+            elif request.action is Action.RESUME:
+                self._resume(paused, request)
+                paused = []
+            elif request.action is Action.STOP:
+                stop = True
+                self._events.write("stop", "asked by a request")
+                requests.done(self._run_dir, request.id)
+            elif request.action in MAKES_AN_ITERATION:
+                iterations.append(request)
+        for request in paused:
+            self._once(request.id, lambda: self._events.write("paused", "asked by a request; incumbent resume goes on"))
+        return Wishes(bool(paused), stop, iterations[0] if iterations else None)
+
+    def _resume(self, paused: list[Request], resume: Request) -> None:
+        for request in [*paused, resume]:
+            requests.done(self._run_dir, request.id)
+        if paused:
+            self._events.write("resumed", "asked by a request")
+
+    def _once(self, key: str, tell: Callable[[], None]) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            tell()
+
+
+def fact_of(request: Request) -> dict[str, Json]:
+    """The request as a fact of the trial that carries it out."""
+    return {"fact": "request", **as_json(request)}

@@ -1,0 +1,260 @@
+"""The loop: propose, run, decide, commit, for months. It owns the order of things; others decide.
+
+Nothing here assumes one trial at a time: trials run in any order within the window, lines commit in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from supervisor.committing import Committer
+from supervisor.console import line_for_people
+from supervisor.contract import Json, TrialSpec
+from supervisor.execution import attempts
+from supervisor.flight import Flight
+from supervisor.intake import Intake, Wishes, fact_of
+from supervisor.journal import requests
+from supervisor.journal.durable import DiskFullError
+from supervisor.journal.requests import Action, Request
+from supervisor.journal.trial_folder import TrialFolder, all_folders
+from supervisor.memory import Memory
+from supervisor.parts import Parts
+from supervisor.planning import (
+    baseline_proposal,
+    enqueued_proposal,
+    manual_proposal,
+    next_target,
+    request_for,
+    spec_for,
+)
+from supervisor.record import Record
+from supervisor.search.schedule import stagnation
+from supervisor.signals import Signals
+
+IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
+STOP_LIMIT_S = 12.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
+
+T = TypeVar("T")
+
+
+class Supervisor:
+    """One run of the loop in one process, from recovered state to a clean end."""
+
+    def __init__(self, parts: Parts, memory: Memory, committer: Committer, signals: Signals) -> None:
+        self._parts = parts
+        self._memory = memory
+        self._committer = committer
+        self._signals = signals
+        self._intake = Intake(parts.run_dir, parts.events)
+        self._flights: dict[int, Flight] = {}
+        self._stop_wished = False
+        self._not_before_s = 0.0  # back-off after a row of failures
+        self._waiting_since_s: float | None = None  # for resources
+
+    def run(self) -> None:
+        """Until told to stop, or until max_iterations; state is saved before it returns."""
+        self._take_up_flights()
+        while not self._finished():
+            wishes = self._intake.look(self._taken_requests())
+            self._stop_wished = self._stop_wished or wishes.stop
+            if self._stopping:
+                break
+            if wishes.paused:
+                self._quiet()
+            else:
+                self._propose(wishes)
+                self._launch()
+            self._advance()
+            if not self._something_ready():
+                self._parts.executor.wait(IDLE_WAIT_S, also=[self._signals.descriptor])
+        self._leave()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stop_wished or self._signals.stop_asked
+
+    def _finished(self) -> bool:
+        limit = self._parts.settings.run.max_iterations
+        return self._stopping or (limit is not None and self._memory.state.iteration >= limit)
+
+    # proposing
+
+    def _propose(self, wishes: Wishes) -> None:
+        """Make proposals durable as far as window, capacity, resources and the iteration limit allow."""
+        settings = self._parts.settings
+        while True:
+            iteration = self._memory.state.iteration + len(self._flights) + 1
+            limit = settings.run.max_iterations
+            if len(self._flights) >= min(settings.run.workers, self._memory.window):
+                return
+            if (limit is not None and iteration > limit) or not self._may_start():
+                return
+            request, wishes = wishes.iteration, Wishes(wishes.paused, wishes.stop, None)
+            spec = self._plan(iteration, request)
+            folder = TrialFolder.of(self._parts.run_dir, iteration)
+            self._patiently(lambda folder=folder, spec=spec: folder.create(spec))
+            if request is not None:
+                requests.done(self._parts.run_dir, request.id)
+            self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
+            self._parts.projections.proposed(spec)
+
+    def _plan(self, iteration: int, request: Request | None) -> TrialSpec:
+        parts, memory = self._parts, self._memory
+        seen = memory.state_for(iteration)
+        in_flight = [flight.spec for flight in self._flights.values()]
+        key = request.target if request else next_target(memory.state, in_flight, parts.definitions)
+        definition = parts.definitions[str(key)]
+        target = seen.target(definition.key)
+        facts: list[dict[str, Json]] = []
+        if request is not None:
+            facts = [fact_of(request)]
+            enqueue = request.action is Action.ENQUEUE
+            proposal = (enqueued_proposal if enqueue else manual_proposal)(request, target, definition, parts.settings)
+        elif target.iterations == 0 and not any(spec.target == definition.key for spec in in_flight):
+            proposal = baseline_proposal(definition, parts.settings)
+        else:
+            history = memory.history_for(iteration, definition.key)
+            unseen = [*memory.unseen_by(iteration), *in_flight]
+            proposal = parts.proposer.propose(
+                request_for(iteration, definition, target, history, unseen, parts.settings)
+            )
+        return spec_for(
+            parts.identity.run_id, iteration, definition, proposal, target, parts.settings, facts, parts.versions
+        )
+
+    def _may_start(self) -> bool:
+        """Whether a new trial may begin now: not in a back-off, and resources admit it."""
+        now_s = self._parts.clock.monotonic_s()
+        if now_s < self._not_before_s:
+            return False
+        admission = self._parts.admission()
+        if admission.admitted:
+            self._waiting_since_s = None
+            return True
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+            self._parts.say(f"waiting for resources: {admission.reason}")
+        elif now_s - self._waiting_since_s >= self._parts.settings.resources.wait_s:
+            self._waiting_since_s = None
+            self._not_before_s = now_s + self._parts.settings.resources.wait_s
+            self._parts.events.write(
+                "skipped", f"no resources for {self._parts.settings.resources.wait_s:.0f} s: {admission.reason}"
+            )
+        return False
+
+    # running
+
+    def _launch(self) -> None:
+        for flight in self._in_order():
+            if flight.handle is None and not flight.stage_done and self._parts.executor.capacity() > 0:
+                flight.launch(self._parts.executor)
+
+    def _advance(self) -> None:
+        """Collect processes that ended, then commit what is next in order."""
+        for flight in self._in_order():
+            ended = self._parts.executor.poll(flight.handle) if flight.handle is not None else None
+            if ended is not None:
+                self._patiently(lambda flight=flight, ended=ended: flight.landed(ended))
+        while (flight := self._flights.get(self._memory.state.iteration + 1)) is not None:
+            if flight.handle is not None or not flight.stage_done:
+                return
+            if flight.stage == "build" and (duel := self._committer.duel_for(flight)) is not None:
+                self._patiently(lambda flight=flight, duel=duel: flight.folder.write_duel(duel))
+                return
+            self._commit(flight)
+
+    def _commit(self, flight: Flight) -> None:
+        record = self._patiently(lambda: self._committer.commit(flight))
+        del self._flights[flight.spec.iteration]
+        self._parts.say(line_for_people(record))
+        self._back_off(record)
+        self._stagnation(record)
+
+    def _stagnation(self, record: Record) -> None:
+        search = self._parts.settings.search
+        since = self._memory.state.target(record.target).search.since_promotion
+        now = stagnation(record.target, since, search.sampler, search.on_stagnation, search.stagnation_iterations)
+        if now.event:
+            self._parts.events.write("stagnation", now.event)
+
+    def _back_off(self, record: Record) -> None:
+        statuses = [line.status for line in self._memory.records[-attempts.LONGEST_LOOK_BACK :]]
+        delay_s = attempts.back_off_s(statuses)
+        if delay_s > 0:
+            self._not_before_s = self._parts.clock.monotonic_s() + delay_s
+            self._parts.events.write(
+                "back_off", f"trials keep failing ({record.reason}); the next one starts in {delay_s / 60:.0f} min"
+            )
+
+    def _in_order(self) -> list[Flight]:
+        return [self._flights[iteration] for iteration in sorted(self._flights)]
+
+    def _something_ready(self) -> bool:
+        """Whether the next turn has work without waiting for a process."""
+        head = self._flights.get(self._memory.state.iteration + 1)
+        if head is not None and head.handle is None:
+            return head.stage_done or self._parts.executor.capacity() > 0
+        return False
+
+    def _taken_requests(self) -> set[str]:
+        return {str(fact.get("id")) for flight in self._flights.values() for fact in flight.spec.facts}
+
+    # stopping, pausing, going on
+
+    def _quiet(self) -> None:
+        """Ask every running trial to save and leave; they go on when the pause ends."""
+        for flight in self._in_order():
+            if flight.handle is not None:
+                self._parts.executor.stop(flight.handle)
+
+    def _leave(self) -> None:
+        """Trials save, the snapshot is written; within STOP_LIMIT_S whatever they do."""
+        deadline_s = self._parts.clock.monotonic_s() + STOP_LIMIT_S
+        self._quiet()
+        while any(flight.handle is not None for flight in self._flights.values()):
+            left_s = deadline_s - self._parts.clock.monotonic_s()
+            for flight in self._in_order():
+                if flight.handle is None:
+                    continue
+                if left_s <= 0:
+                    self._parts.executor.stop(flight.handle, urgent=True)
+                ended = self._parts.executor.poll(flight.handle)
+                if ended is not None:
+                    flight.landed(ended)
+            self._parts.executor.wait(max(0.05, min(IDLE_WAIT_S, left_s)))
+        self._committer.snapshot()
+
+    def _take_up_flights(self) -> None:
+        """Trials that were proposed and not committed go on; folders of anything else are leftovers."""
+        committed = self._memory.state.iteration
+        expected = committed + 1
+        for folder in all_folders(self._parts.run_dir):
+            if folder.iteration <= committed:
+                continue
+            spec = folder.spec()
+            if spec is None or folder.iteration != expected or spec.run_id != self._parts.identity.run_id:
+                folder.remove()
+                continue
+            if dict(spec.versions) != dict(self._parts.versions):
+                folder.forget_resume_point()
+                self._parts.events.write(
+                    "trial_restarted",
+                    f"iteration {spec.iteration} was begun with other library versions and starts from step 0",
+                )
+            self._flights[expected] = Flight.take_up(spec, folder, self._parts.clock.now_text())
+            self._parts.projections.proposed(spec)
+            expected += 1
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """The action, tried again with growing pauses as long as the disk is full."""
+        pause_s = 1.0
+        while True:
+            try:
+                return action()
+            except DiskFullError as error:
+                self._parts.say(f"disk full: {error}; trying again in {pause_s:.0f} s")
+                if self._stopping:
+                    raise
+                self._parts.executor.wait(pause_s, also=[self._signals.descriptor])
+                pause_s = min(pause_s * 2, 60.0)

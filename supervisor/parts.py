@@ -1,0 +1,72 @@
+"""What the loop is made of, wired together in one place (cli) and handed in whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from supervisor.config.settings import Settings
+from supervisor.contract import TrialSpec
+from supervisor.execution.executor import Executor
+from supervisor.execution.resources import Admission
+from supervisor.journal.events import Events
+from supervisor.journal.identity import RunIdentity, RunLock
+from supervisor.record import Record
+from supervisor.registry.store import ModelStore
+from supervisor.search.definitions import TargetDefinition
+from supervisor.search.policy import Proposal, ProposalRequest
+from supervisor.state import State
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The only clock: seconds that never jump, and the wall's time as ISO 8601 text in UTC."""
+
+    monotonic_s: Callable[[], float] = time.monotonic
+    now_text: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Proposer(Protocol):
+    """Who proposes: a function of the request alone, however many proposals the object made before."""
+
+    def propose(self, request: ProposalRequest) -> Proposal: ...
+
+    def close(self) -> None:
+        """End whatever helps it propose (a child process, say)."""
+
+
+class Projections(Protocol):
+    """What is derived from the log for others: idempotent, keyed by iteration, brought up to date at the start."""
+
+    def catch_up(self, state: State, records: list[Record]) -> None: ...
+
+    def proposed(self, spec: TrialSpec) -> None: ...
+
+    def committed(self, record: Record, state: State) -> None: ...
+
+    def close(self) -> None:
+        """Complete what is under way."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything with an effect that the loop uses."""
+
+    run_dir: Path
+    identity: RunIdentity
+    settings: Settings
+    definitions: Mapping[str, TargetDefinition]
+    lock: RunLock
+    executor: Executor
+    proposer: Proposer
+    projections: Projections
+    store: ModelStore
+    events: Events
+    say: Callable[[str], None]  # one line for people on the console and in the console log
+    admission: Callable[[], Admission]
+    versions: Mapping[str, str]  # of this program and the libraries that results depend on
+    clock: Clock = field(default_factory=Clock)

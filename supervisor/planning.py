@@ -1,0 +1,170 @@
+"""From the state to the next trial: which target, which seeds, which games. Pure; samplers live in search/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from supervisor import agenda
+from supervisor.config.settings import Settings
+from supervisor.contract import Budget, Json, Params, Scalar, TrialSpec, Version
+from supervisor.journal.requests import Request
+from supervisor.record import Record
+from supervisor.search.definitions import TargetDefinition
+from supervisor.search.policy import InFlight, Proposal, ProposalRequest
+from supervisor.seeds import derive_seed
+from supervisor.state import State, TargetState
+
+PAIR_PHASES = ("train", "screen")  # shared by both sides of an SPSA pair
+OWN_PHASES = ("topup", "duel", "measure", "confirm")
+FIRST_TOPUP_GAMES = 50  # for an incumbent that came back without a measured rate
+
+
+def next_target(state: State, in_flight: Sequence[TrialSpec], definitions: Mapping[str, TargetDefinition]) -> str:
+    """The due target, given the committed state and what was picked since."""
+    frequencies = {key: definition.frequency for key, definition in definitions.items()}
+    current = state.agenda
+    for spec in in_flight:
+        if spec.frequency is not None:
+            current = agenda.picked(current, spec.target, spec.frequency)
+    return agenda.due(current, frequencies)
+
+
+def request_for(
+    iteration: int,
+    definition: TargetDefinition,
+    target: TargetState,
+    history: Sequence[Record],
+    in_flight: Sequence[TrialSpec | Record],
+    settings: Settings,
+) -> ProposalRequest:
+    """What the sampler is shown: `target` and `history` after line iteration - W, and `in_flight`, what is later."""
+    return ProposalRequest(
+        target=definition.key,
+        iteration=iteration,
+        space=definition.space,
+        state=target.search,
+        settings=settings,
+        fixed=definition.fixed,
+        incumbent=target.incumbent,
+        history=history,
+        in_flight=[InFlight.of(source) for source in in_flight if source.target == definition.key],
+    )
+
+
+def baseline_proposal(definition: TargetDefinition, settings: Settings) -> Proposal:
+    """A target's first iteration: its default configuration."""
+    return Proposal(
+        sampler="baseline",
+        purpose="baseline",
+        params=defaults(definition),
+        changed=(),
+        games=settings.run.baseline_games,
+    )
+
+
+def enqueued_proposal(
+    request: Request, target: TargetState, definition: TargetDefinition, settings: Settings
+) -> Proposal:
+    """The wished values over the incumbent's configuration, or over the default."""
+    base = base_params(target, definition)
+    wished = {name: value for name, value in request.params.items() if isinstance(value, Scalar)}
+    return Proposal(
+        sampler="enqueued",
+        purpose="enqueued",
+        params={**base, **wished},
+        changed=tuple(sorted(name for name, value in wished.items() if base.get(name) != value)),
+        games=settings.games_of(settings.search.sampler),
+    )
+
+
+def manual_proposal(
+    request: Request, target: TargetState, definition: TargetDefinition, settings: Settings
+) -> Proposal:
+    """An operator's promotion or rollback: nothing is trained or played."""
+    return Proposal(sampler="manual", purpose="manual", params=base_params(target, definition), changed=(), games=0)
+
+
+def defaults(definition: TargetDefinition) -> Params:
+    return {**definition.space.defaults(), **definition.fixed}
+
+
+def base_params(target: TargetState, definition: TargetDefinition) -> Params:
+    """The incumbent's configuration as it fits the space today, else the default."""
+    if target.incumbent is None:
+        return defaults(definition)
+    return {**definition.space.fit(target.incumbent.params), **definition.fixed}
+
+
+def spec_for(
+    run_id: str,
+    iteration: int,
+    definition: TargetDefinition,
+    proposal: Proposal,
+    target: TargetState,
+    settings: Settings,
+    facts: Sequence[Mapping[str, Json]],
+    versions: Mapping[str, str],
+) -> TrialSpec:
+    """Everything the trial process is told. `target` is the state the proposal was made from."""
+    pair_iteration = proposal.seed_iteration if proposal.seed_iteration is not None else iteration
+    return TrialSpec(
+        run_id=run_id,
+        iteration=iteration,
+        target=definition.key,
+        kind=definition.kind,
+        purpose=proposal.purpose,
+        sampler=proposal.sampler,
+        params=proposal.params,
+        level=definition.level,
+        scale=settings.run.scale,
+        budget=_budget(settings, definition),
+        games=proposal.games,
+        seeds=_seeds(settings.run.seed, definition.key, iteration, pair_iteration),
+        candidates=proposal.candidates,
+        incumbent=target.incumbent,
+        start=_start_version(proposal, target, settings),
+        topup_games=_topup_games(target, settings),
+        changed=proposal.changed,
+        frequency=None if facts else definition.frequency,
+        search=proposal.search,
+        settings=definition.settings,
+        versions=versions,
+        facts=tuple(facts),
+    )
+
+
+def _seeds(run_seed: int, target: str, iteration: int, pair_iteration: int) -> dict[str, int]:
+    """The first seed of every phase. Training and screen are those of the pair's first side."""
+    shared = {phase: derive_seed(run_seed, phase, target, pair_iteration) for phase in PAIR_PHASES}
+    own = {phase: derive_seed(run_seed, phase, target, iteration) for phase in OWN_PHASES}
+    return shared | own
+
+
+def _budget(settings: Settings, definition: TargetDefinition) -> Budget:
+    limits = settings.budgets
+    return Budget(
+        steps=limits.steps if limits.steps is not None else definition.steps,
+        wall_s=limits.wall_s if limits.wall_s is not None else definition.wall_s,
+        ram_mb=limits.ram_mb,
+        vram_fraction=limits.vram_fraction,
+        gpu_s=limits.gpu_s,
+    )
+
+
+def _topup_games(target: TargetState, settings: Settings) -> int:
+    """Fresh games the incumbent plays beside this trial, so that its published rate stays current."""
+    if target.incumbent is None:
+        return 0
+    if target.pool.games == 0:
+        return FIRST_TOPUP_GAMES
+    due = (target.iterations + 1) % settings.promotion.topup_every == 0
+    return settings.promotion.topup_games if due else 0
+
+
+def _start_version(proposal: Proposal, target: TargetState, settings: Settings) -> Version | None:
+    """Whose weights the training starts from; the second side of a pair uses those of the first."""
+    if settings.run.start_from == "scratch" or target.incumbent is None:
+        return None
+    name = proposal.start_version
+    version = target.versions.get(name) if name is not None else target.incumbent
+    return version if version is not None and version.weights_sha256 is not None else None
