@@ -35,13 +35,13 @@ TABLE: dict[tuple[str, ...], tuple[tuple[str, ...], Callable[[Json], Json]]] = {
     ("continuous_training", "max_steps_per_iteration"): (("budgets", "steps"), _same),
     ("continuous_training", "batch_size"): ((*_COMBAT_DQN, "dqn.batch_size"), _same),
     ("training", "batch_size"): ((*_COMBAT_DQN, "dqn.batch_size"), _same),
-    ("training", "learning_rate"): ((*_COMBAT_DQN, "dqn.learning_rate"), _same),
+    ("training", "learning_rate"): ((*_COMBAT_DQN, "training.learning_rate"), _same),
     ("training", "gamma"): ((*_COMBAT_DQN, "dqn.gamma"), _same),
     ("models", "combat_dqn", "batch_size"): ((*_COMBAT_DQN, "dqn.batch_size"), _same),
-    ("models", "combat_dqn", "learning_rate"): ((*_COMBAT_DQN, "dqn.learning_rate"), _same),
+    ("models", "combat_dqn", "learning_rate"): ((*_COMBAT_DQN, "training.learning_rate"), _same),
     ("models", "combat_dqn", "gamma"): ((*_COMBAT_DQN, "dqn.gamma"), _same),
     ("models", "combat_dqn", "dropout"): ((*_COMBAT_DQN, "dqn.dropout"), _same),
-    ("models", "combat_dqn", "hidden_dims"): ((*_COMBAT_DQN, "dqn.hidden_sizes"), _sizes),
+    ("models", "combat_dqn", "hidden_dims"): ((*_COMBAT_DQN, "dqn.hidden"), _sizes),
 }
 
 
@@ -85,12 +85,12 @@ def _mapping(data: dict[str, Json], keys: tuple[str, ...], *, create: bool = Fal
 
 def _refuse_rest(document: Document, section: str) -> None:
     """What is left in a founding section has no counterpart: one message for each key, at the key."""
-    known = sorted(".".join(old) for old in TABLE if old[0] == section)
+    known = sorted(".".join(old[1:]) for old in TABLE if old[0] == section)
     rest = document.data.pop(section)
     for name in rest if isinstance(rest, dict) else []:
         document.problems.append(
             f"{document.at((section, name), key=True)}: {section}.{name}: nothing here answers to this option;"
-            f" remove it (of this section these are understood: {', '.join(known)})"
+            f" remove it (understood here: {', '.join(known)})"
         )
     if rest is not None and not isinstance(rest, dict):
         document.problems.append(f"{document.at((section,))}: {section}: not a mapping; write its options below it")

@@ -37,9 +37,9 @@ def leaf_types(annotation: object) -> set[type]:
     return {leaf for part in get_args(annotation) for leaf in leaf_types(part)}
 
 
-def section_at(keys: Iterable[str | int]) -> type[Section] | None:
-    """The model of the section that a path of keys leads to."""
-    model: type[Section] = Settings
+def section_at(keys: Iterable[str | int], root: type[Section] = Settings) -> type[Section] | None:
+    """The model of the section that a path of keys leads to, from the top of `root`."""
+    model = root
     rest = iter(keys)
     for key in rest:
         info = model.model_fields.get(str(key))
@@ -52,20 +52,22 @@ def section_at(keys: Iterable[str | int]) -> type[Section] | None:
     return model
 
 
-def field_at(keys: tuple[str | int, ...]) -> FieldInfo | None:
+def field_at(keys: tuple[str | int, ...], root: type[Section] = Settings) -> FieldInfo | None:
     """The field of a setting, by its path of keys."""
-    section = section_at(keys[:-1]) if keys else None
+    section = section_at(keys[:-1], root) if keys else None
     return section.model_fields.get(str(keys[-1])) if section else None
 
 
-def explain(error: ErrorDetails) -> str:
-    """`what; what to do` for one pydantic error."""
+def explain(error: ErrorDetails, root: type[Section] = Settings) -> str:
+    """`what; what to do` for one pydantic error of a document whose model is `root`."""
     kind, keys = error["type"], error["loc"]
     context: Mapping[str, object] = error.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(keys)
+        return _unknown_key(keys, root)
+    if kind == "missing":
+        return "missing; add it"
     value = show_value(error["input"])
-    info = field_at(keys)
+    info = field_at(keys, root)
     if info is not None and is_marked(info, "secret"):
         value = "this secret"
     if kind in _BOUNDS:
@@ -115,10 +117,10 @@ def show_value(value: object) -> str:
 _NAMES: dict[type, str] = {dict: "mapping", list: "list", tuple: "list"}
 
 
-def _unknown_key(keys: tuple[str | int, ...]) -> str:
-    section, name = section_at(keys[:-1]), str(keys[-1])
+def _unknown_key(keys: tuple[str | int, ...], root: type[Section]) -> str:
+    section, name = section_at(keys[:-1], root), str(keys[-1])
     known = list(section.model_fields) if section else []
-    if nearest(name, known) is None:
+    if nearest(name, known) is None and root is Settings:
         homes = [home for home, leaf in _every_key() if leaf == name]
         if homes:
             return f"unknown key here; it belongs under '{homes[0]}'"

@@ -27,12 +27,20 @@ def same_choice(left: Scalar, right: Scalar) -> bool:
     return isinstance(left, bool) == isinstance(right, bool) and left == right
 
 
+class BadParameterError(ValueError):
+    """A parameter that makes no sense. `mistakes` are (field, what is wrong and what to do)."""
+
+    def __init__(self, name: str, mistakes: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{name}.{field}: {text}" for field, text in mistakes))
+        self.mistakes = mistakes
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One dimension. `float` and `int` have low <= value <= high, `categorical` has choices.
 
     `log` searches the logarithm (low must be above 0); `step` is the grid of a float or int, counted from low.
-    Raises ValueError naming every mistake.
+    Raises BadParameterError naming every mistake.
     """
 
     name: str
@@ -45,15 +53,13 @@ class Parameter:
     choices: tuple[Scalar, ...] = ()
 
     def __post_init__(self) -> None:
-        mistakes = self.mistakes()
-        if mistakes:
-            raise ValueError("; ".join(f"{self.name}.{field}: {text}" for field, text in mistakes))
-
-    def mistakes(self) -> list[tuple[str, str]]:
-        """(field, what is wrong and what to do) for each field that makes no sense."""
         if self.kind not in KINDS:
-            return [("type", f"{self.kind!r} is not a type; give one of {', '.join(KINDS)}")]
-        return self._categorical_mistakes() if self.kind == CATEGORICAL else self._range_mistakes()
+            mistakes = [("type", f"{self.kind!r} is not a type; give one of {', '.join(KINDS)}")]
+        else:
+            mistakes = self._categorical_mistakes() if self.kind == CATEGORICAL else self._range_mistakes()
+        if mistakes:
+            raise BadParameterError(self.name, mistakes)
+        object.__setattr__(self, "default", self.fit(self.default))
 
     def _categorical_mistakes(self) -> list[tuple[str, str]]:
         found = []
@@ -201,9 +207,13 @@ class Space:
         return replace(parameter, default=parameter.fit(value) if parameter.problem(value) is None else value)
 
     def digest(self) -> str:
-        """sha256 over names, ranges and defaults: equal spaces, equal digests, in any process."""
+        """sha256 over names and ranges, the same in any process.
+
+        Defaults are left out: they are where a search starts, and those read from a user's file move when a winner is
+        written into it.
+        """
         body = [
-            [item.name, item.kind, item.default, item.low, item.high, item.log, item.step, list(item.choices)]
+            [item.name, item.kind, item.low, item.high, item.log, item.step, list(item.choices)]
             for item in self.parameters
         ]
         return hashlib.sha256(json.dumps(body, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
