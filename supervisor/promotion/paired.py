@@ -17,13 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from supervisor.contract import Decision, Outcome, Reason, TestPlan
-from supervisor.promotion import interval
+from supervisor.promotion.betting import bets, log_mean_exp
+from supervisor.promotion.interval import confidence_interval
 
 RULE = "paired_e"
 EFFECTS = (0.02, 0.04, 0.08)  # d_j: each bet is tuned to grow fastest if the candidate is better by this much
-LARGEST_BET = 0.5  # keeps 1 + bet * (s - m) positive for every s in [-1, 1]
 LARGEST_LOG = 700.0  # exp of more does not fit a double
-PRIOR_SQUARES, PRIOR_PAIRS = 2.5, 5.0  # of the bets' mean square: a half, worth five pairs
 VARIANCE_SQUARES, VARIANCE_PAIRS = 5.0, 10.0  # of the rejection's variance: a half, worth ten pairs
 
 
@@ -43,18 +42,12 @@ class TestState:
     sum_aa: float = 0.0
     sum_bb: float = 0.0
     sum_ab: float = 0.0
-    batches: tuple[interval.Batch, ...] = ()  # for the interval, which stakes the same bets against every gain
+    batches: tuple[tuple[float, ...], ...] = ()  # every s, sorted within its batch, for the interval
 
 
 def start() -> TestState:
     """A test of which no pair has been played."""
     return TestState()
-
-
-def bets(n: int, Q: float) -> tuple[float, ...]:
-    """The bets for the batch after n pairs whose squares add up to Q; they know nothing of the batch itself."""
-    q = (Q + PRIOR_SQUARES) / (n + PRIOR_PAIRS)
-    return tuple(min(LARGEST_BET, effect / q) for effect in EFFECTS)
 
 
 def observe(plan: TestPlan, state: TestState, batch: Sequence[tuple[float, float]]) -> TestState:
@@ -68,7 +61,7 @@ def observe(plan: TestPlan, state: TestState, batch: Sequence[tuple[float, float
     if outside:
         raise ValueError(f"a score lies in [0, 1]; {outside[0]!r} does not")
     m = plan.min_improvement
-    stakes = bets(state.n, state.Q)
+    stakes = bets(EFFECTS, state.n, state.Q)
     differences = sorted(a - b for a, b in batch)
     return TestState(
         n=state.n + len(batch),
@@ -83,13 +76,13 @@ def observe(plan: TestPlan, state: TestState, batch: Sequence[tuple[float, float
         sum_aa=state.sum_aa + math.fsum(a * a for a, _ in batch),
         sum_bb=state.sum_bb + math.fsum(b * b for _, b in batch),
         sum_ab=state.sum_ab + math.fsum(a * b for a, b in batch),
-        batches=(*state.batches, interval.Batch(stakes, tuple(differences))),
+        batches=(*state.batches, tuple(differences)),
     )
 
 
 def log_evidence(state: TestState) -> float:
     """log E: E is the mean capital of the bets."""
-    return interval.log_mean_exp(state.log_k)
+    return log_mean_exp(state.log_k)
 
 
 def futility(plan: TestPlan, n: int, S: float, Q: float) -> float:
@@ -144,7 +137,7 @@ def correlation(state: TestState) -> float | None:
 
 
 def _decision(plan: TestPlan, state: TestState, outcome: Outcome, reason: Reason) -> Decision:
-    low, high = interval.confidence_interval(state.batches)
+    low, high = confidence_interval(state.batches)
     return Decision(
         rule=RULE,
         outcome=outcome,
