@@ -68,6 +68,7 @@ ParamValue = Annotated[Scalar, PlainValidator(_scalar)]
 
 DECIDES: dict[str, Json] = {"decides": True}
 SECRET: dict[str, Json] = {"secret": True}
+REDACTED = "(secret)"
 
 
 class Section(BaseModel):
@@ -251,7 +252,7 @@ def walk(section: Section, prefix: str = "") -> Iterator[tuple[str, FieldInfo, o
 def as_plain(value: object) -> Json:
     """A setting's value as JSON; of a secret only whether there is one."""
     if isinstance(value, SecretStr):
-        return "(secret)"
+        return REDACTED
     if isinstance(value, tuple):
         return [as_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else cast(Json, value)
