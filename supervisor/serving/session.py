@@ -66,7 +66,16 @@ def _gpu_present() -> bool:
 
 
 def build(data: bytes, manifest: Interface, max_rows: int, leash: Leash) -> Session:
-    """Check, build and probe. Raises Refused with the reason; runs on the leash."""
+    """Check, build and probe. Raises Refused with the reason, whatever the bytes are; runs on the leash."""
+    try:
+        return _build(data, manifest, max_rows, leash)
+    except ApiError:
+        raise
+    except Exception as error:  # a file so odd that the libraries that read it stumble
+        raise refused("damaged", f"cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _build(data: bytes, manifest: Interface, max_rows: int, leash: Leash) -> Session:
     check_model(data, max_rows)
     options = leash.session_options
     options.intra_op_num_threads = 1

@@ -1,0 +1,110 @@
+"""A real server in a process of its own, and plain HTTP to it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from supervisor.serving.options import ServerOptions
+
+_PROGRAM = """
+import json, sys
+from pathlib import Path
+from supervisor.errors import IncumbentError
+from supervisor.journal.recovery import known_versions
+from supervisor.serving.options import ServerOptions
+from supervisor.serving.server import run_server
+
+try:
+    run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), known_versions, lambda line: print(line, flush=True))
+except IncumbentError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+@dataclass
+class Reply:
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+    @property
+    def code(self) -> str:
+        return str(self.body["error"]["code"])
+
+
+@dataclass
+class ServerProcess:
+    """Started and announced when the `with` block begins; killed, if need be, at its end."""
+
+    run_dir: Path
+    options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
+
+    def __enter__(self) -> ServerProcess:
+        self.process = start_server(self.run_dir, self.options)
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = int(self.wait_for_line("serving ", " on http://").rsplit(":", 1)[1])
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def wait_for_line(self, *parts: str) -> str:
+        """The first console line that holds all parts; fails when the server ends without it, or takes a minute."""
+        with self._news:
+            found = self._news.wait_for(lambda: self._find(parts) or (self._ended() and "ended"), timeout=60)
+        line = self._find(parts)
+        assert line is not None, f"{found or 'silent'}: {self.lines}"
+        return line
+
+    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return Reply(response.status, json.loads(response.read()), dict(response.getheaders()))
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Reply:
+        return self.request("GET", path)
+
+    def post(self, path: str, value: object = None, **headers: str) -> Reply:
+        return self.request("POST", path, None if value is None else json.dumps(value).encode(), **headers)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def _find(self, parts: tuple[str, ...]) -> str | None:
+        return next((line for line in self.lines if all(part in line for part in parts)), None)
+
+    def _ended(self) -> bool:
+        return self.process.poll() is not None
+
+
+def start_server(run_dir: Path, options: ServerOptions) -> subprocess.Popen[str]:
+    """The process, without waiting for anything."""
+    arguments = [sys.executable, "-W", "error", "-c", _PROGRAM, str(run_dir), json.dumps(asdict(options))]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
