@@ -15,9 +15,10 @@ from supervisor.registry.active import ActiveFile, DamagedActiveError
 from supervisor.registry.client import Answer, NoAnswerError, ServerClient
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+TELL_AFTER = 5  # failures running: a server that starts beside the supervisor needs a moment
 
 Report = Callable[[str, str], None]
-"""Called with (event, reason) on the delivery's thread."""
+"""Called with (event, reason) on the delivery's thread; must not raise."""
 
 
 def behind(active: ActiveFile, models: Mapping[str, Json]) -> dict[str, str]:
@@ -49,7 +50,7 @@ class ReloadDelivery:
         self._changed = threading.Condition()
         self._pending: dict[str, str] = {}
         self._compared = False
-        self._told_silent = False
+        self._failures = 0
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="reload-delivery", daemon=True)
         self._thread.start()
@@ -70,24 +71,20 @@ class ReloadDelivery:
             return dict(self._pending)
 
     def _work(self) -> None:
-        failures = 0
         while True:
-            silent = not self._round()
-            failures = failures + 1 if silent else 0
+            self._round()
             with self._changed:
-                if self._closing and (silent or not self._pending):
+                if self._closing and (self._failures or not self._pending):
                     return
-                if silent:
-                    self._pause(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+                if self._failures:
+                    # A new change does not shorten the wait, closing does.
+                    pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
+                    self._changed.wait_for(lambda: self._closing, timeout=pause_s)
                 else:
                     self._changed.wait_for(lambda: self._pending or self._closing)
 
-    def _pause(self, seconds: float) -> None:
-        """Wait between attempts; a new change does not shorten it, closing does."""
-        self._changed.wait_for(lambda: self._closing, timeout=seconds)
-
-    def _round(self) -> bool:
-        """One attempt at everything that waits; False where the server did not answer as ours."""
+    def _round(self) -> None:
+        """One attempt at everything that waits."""
         try:
             if not self._compared:
                 self._compare()
@@ -95,10 +92,11 @@ class ReloadDelivery:
                 self._deliver(*waiting)
         except NoAnswerError as error:
             self._compared = False
-            self._say_silent(str(error))
-            return False
-        self._told_silent = False
-        return True
+            self._failures += 1
+            if self._failures == TELL_AFTER:
+                self._say_silent(str(error))
+        else:
+            self._failures = 0
 
     def _next(self) -> tuple[str, str] | None:
         with self._changed:
@@ -108,12 +106,12 @@ class ReloadDelivery:
         health = self._client.get("/health")
         if health.body.get("folder_id") != self._folder_id:
             raise NoAnswerError(f"port {self._client.port} answers for another run folder")
-        models = self._client.get("/models")
         try:
             active = ActiveFile.read(self._run_dir) or ActiveFile()
         except DamagedActiveError as error:
             self._report("active_damaged", str(error))
             active = ActiveFile()
+        models = self._client.get("/models")
         with self._changed:
             self._pending = behind(active, models.body) | self._pending
         self._compared = True
@@ -138,6 +136,5 @@ class ReloadDelivery:
     def _say_silent(self, reason: str) -> None:
         with self._changed:
             waiting = sorted(self._pending)
-        if waiting and not self._told_silent:
-            self._told_silent = True
+        if waiting:
             self._report("server_silent", f"reload of {', '.join(waiting)} waits: {reason}")

@@ -98,7 +98,7 @@ class Engine:
                 wanted = version.name
                 served = await self._served(slot, version)
             except ApiError as error:
-                if slot.live is not None or isinstance(error, Refused):
+                if isinstance(error, Refused) or (slot.live is not None and error.status == 503):
                     self.slots[target] = slot
                     self._refuse(target, slot, wanted, error)
                 raise

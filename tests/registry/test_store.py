@@ -104,7 +104,7 @@ def test_only_a_hash_can_name_a_file(store: ModelStore, name: str) -> None:
 
 
 def test_only_the_two_suffixes_exist(store: ModelStore) -> None:
-    with pytest.raises(ValueError, match="suffix|files"):
+    with pytest.raises(ValueError, match="files"):
         store.path(SHA, "/../x")
 
 

@@ -22,8 +22,11 @@ from supervisor.journal.recovery import known_versions
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.server import run_server
 
+def announce(line):
+    print(line, flush=True)
+
 try:
-    run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), known_versions, lambda line: print(line, flush=True))
+    run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), known_versions, announce)
 except IncumbentError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -43,7 +46,7 @@ class Reply:
 
 @dataclass
 class ServerProcess:
-    """Started and announced when the `with` block begins; killed, if need be, at its end."""
+    """Started and announced when the `with` block begins; killed at its end, and it must not have complained."""
 
     run_dir: Path
     options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
@@ -61,9 +64,11 @@ class ServerProcess:
         self.process.kill()
         self.process.wait()
         self._reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        with self.process.stdout, self.process.stderr:
+            complaints = self.process.stderr.read()
+        assert complaints == "", f"the server complained:\n{complaints}"
 
     def wait_for_line(self, *parts: str) -> str:
         """The first console line that holds all parts; fails when the server ends without it, or takes a minute."""
