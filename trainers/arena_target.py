@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,12 +90,12 @@ class ArenaTarget:
             learner.load_state(point[1])
         saved_s = time.monotonic()
         while not learner.finished:
-            if self._control.stop_requested:
-                weights.save_point(work, learner.steps_done, learner.state())
-                self._control.check()
-            if time.monotonic() - saved_s > SAVE_INTERVAL_S:
-                weights.save_point(work, learner.steps_done, learner.state())
+            stopping = self._control.stop_requested
+            if stopping or time.monotonic() - saved_s > SAVE_INTERVAL_S:
+                _save(work, learner)
                 saved_s = time.monotonic()
+            if stopping:
+                self._control.check()
             learner.advance()
             self._control.beat(learner.steps_done)
         return learner
@@ -154,3 +155,9 @@ class ArenaTarget:
             "latency_ms_batch_128": batch_128_s * 1000,
         }
         return measured, {"batch_1_p95_s": batch_1_s, "batch_128_p95_s": batch_128_s}
+
+
+def _save(work: Path, learner: dqn.DoubleDQN) -> None:
+    """A disk without room costs no more than the work since the point before."""
+    with contextlib.suppress(durable.DiskFullError):
+        weights.save_point(work, learner.steps_done, learner.state())

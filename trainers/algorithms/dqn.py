@@ -7,6 +7,7 @@ training restored from `state()` goes on bit for bit; one torch thread is assume
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -60,9 +61,24 @@ class Args:
     hidden: str  # widths of the hidden layers, "128,128"
     dropout: float
 
+    def __post_init__(self) -> None:
+        """Raises TrialError that names every value no training can start with."""
+        wrong = [f"{name} must be at least 1" for name in _COUNTS if getattr(self, name) < 1]
+        if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", self.hidden):
+            wrong.append(f'hidden must be widths like "128,128", not {self.hidden!r}')
+        if self.replay_rows <= self.n_step:
+            wrong.append("replay_rows must be above n_step")
+        if self.exploration_fraction <= 0:
+            wrong.append("exploration_fraction must be above 0")
+        if wrong:
+            raise TrialError(Reason.OUT_OF_RANGE, "; ".join(wrong))
+
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(int(width) for width in self.hidden.split(","))
+
+
+_COUNTS = ("n_step", "batch_size", "updates", "target_interval")
 
 
 class Step(Protocol):
@@ -256,7 +272,7 @@ class DoubleDQN:
             "replay": self.replay.state(),
             "environment": dict(self.environment.state()),
             "torch_rng": torch.get_rng_state(),  # dropout's
-            "counters": {"t": self.t, "gradient_steps": self.gradient_steps, "warm": self.warm},
+            "counters": {"seed": self.seed, "t": self.t, "gradient_steps": self.gradient_steps, "warm": self.warm},
             "means": dict(vars(self.means)),
             "fights": {"return": self._return, "length": self._length},
         }
@@ -272,7 +288,8 @@ class DoubleDQN:
         self._observation = self.environment.observation
         torch.set_rng_state(cast(Tensor, state["torch_rng"]))
         counters = cast(Mapping[str, int], state["counters"])
-        self.t, self.gradient_steps, self.warm = counters["t"], counters["gradient_steps"], bool(counters["warm"])
+        self.seed, self.t, self.gradient_steps = counters["seed"], counters["t"], counters["gradient_steps"]
+        self.warm = bool(counters["warm"])
         self.means = Means(**cast(Mapping[str, float], state["means"]))  # type: ignore[arg-type]
         fights = _arrays(state["fights"])
         self._return[:] = fights["return"]
