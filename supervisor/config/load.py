@@ -133,9 +133,6 @@ class _Sources:
             if not value:
                 self._put(keys, {})
             return
-        if isinstance(value, list):
-            for index in range(len(value)):
-                self.places[(*keys, index)] = f"{document.at((*keys, index))}: {marks.dotted((*keys, index))}"
         info = field_at(keys)
         if info is not None and is_marked(info, "secret") and value is not None and _readable_by_others(document.path):
             self.problems.append(
@@ -145,6 +142,9 @@ class _Sources:
         if info is not None and Path in leaf_types(info.annotation) and isinstance(value, str):
             value = str(document.path.parent / value)
         self._lay(keys, value, f"file {document.at(keys)}", self.places[keys])
+        for index in range(len(value) if isinstance(value, list) else 0):
+            item = (*keys, index)
+            self.places[item] = f"{document.at(item)}: {marks.dotted(item)}"
 
     def _lay_text(self, keys: Keys, text: str, origin: str) -> None:
         place = f"{origin}: {marks.dotted(keys)}"

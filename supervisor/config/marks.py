@@ -113,7 +113,8 @@ def parse(text: str, document: Document) -> None:
     try:
         root = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # a line without its colon is noticed only at the next one; the context is where it stands
+        mark = error.context_mark if error.context == "while scanning a simple key" else error.problem_mark
         at = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
         what = " ".join(part for part in (error.context, error.problem) if part)
         document.problems.append(f"{place(document.path, at)}: not YAML: {what}; correct this line or the one before")

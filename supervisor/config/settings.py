@@ -6,6 +6,7 @@ Where the values come from, and what a mistake in a file is called, is `load`'s 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -46,6 +47,8 @@ def _whole(value: object) -> object:
 
 
 def _scalar(value: object) -> Scalar:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("finite_number", "not finite")
     if isinstance(value, bool | int | float | str):
         return value
     raise PydanticCustomError("scalar", "a parameter's value is a number, true, false or text")
