@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from supervisor.contract import Params
-from supervisor.search.space import CATEGORICAL, Parameter, Space
+from supervisor.search.space import CATEGORICAL, INT, Parameter, Space
 from supervisor.seeds import derive_seed
 
 Unit = Mapping[str, float]
@@ -25,6 +25,7 @@ GAIN_EXPONENT = 0.602
 GAIN_STABILITY = 50
 AVERAGE_SHARE = 0.03  # share of the newest theta in the average, once 1 / share steps were made
 DIGITS = 10  # decimals kept of a place in the unit interval, the same on every libm
+OVER_THE_EDGE = 1.02  # how far beyond the edge of a coarse grid's cell a side is placed
 PLUS, MINUS = "+", "-"
 
 
@@ -222,24 +223,23 @@ def _last(position: Position, in_flight: Sequence[Note], epoch: int) -> Note | N
 
 
 def _wide(space: Space, theta: Unit, c: float) -> dict[str, float]:
-    """Half a grid step for each parameter whose two sides would otherwise round to one value."""
+    """The reach of each parameter whose grid is so coarse that theta + c and theta - c would be one value."""
     found = {}
     for item in space.parameters:
-        half = round(_grid_step(item, theta[item.name]) / 2, DIGITS)
-        if half > c:
-            found[item.name] = half
+        reach = round(OVER_THE_EDGE * _edge(item, theta[item.name]), DIGITS)
+        if reach > c:
+            found[item.name] = reach
     return found
 
 
-def _grid_step(parameter: Parameter, unit: float) -> float:
-    """The wider gap, in the unit interval, from the value at `unit` to its neighbours on the grid; 0 without a grid."""
-    grid = parameter.step or (1 if parameter.kind == "int" else None)
+def _edge(parameter: Parameter, unit: float) -> float:
+    """The distance in the unit interval to the nearest place that rounds to another value; 0 without a grid."""
+    grid = parameter.step or (1 if parameter.kind == INT else None)
     if grid is None:
         return 0.0
     value = float(parameter.from_unit(unit))
-    here = parameter.to_unit(value)
-    neighbours = [near for near in (value - grid, value + grid) if parameter.low <= near <= parameter.high]
-    return max((abs(parameter.to_unit(near) - here) for near in neighbours), default=0.0)
+    neighbours = [side for side in (-1, 1) if parameter.low <= value + side * grid <= parameter.high]
+    return min((abs(parameter.to_unit(value + side * grid / 2) - unit) for side in neighbours), default=0.0)
 
 
 def _items(note: Note) -> list[tuple[str, float]]:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from supervisor.contract import Params
 from supervisor.search.samplers.distributions import Distributions, space_of
 from supervisor.search.space import Space
+from supervisor.search.spsa import numeric
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -63,14 +64,23 @@ class ReplayedCmaEsSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         self._raise_error_if_multi_objective(study)
-        if len(search_space) < 2:  # the covariance of one dimension is none
-            return {}
-        space = space_of(search_space)
+        space = numeric(space_of(search_space))
+        if len(space.parameters) < 2:  # there is no covariance of one dimension
+            space = Space()
+        values = {
+            name: self.sample_independent(study, trial, name, item)
+            for name, item in search_space.items()
+            if name not in space
+        }
+        if not space.parameters:
+            return values
         optimizer = self._replayed(study, space)
         optimizer.reseed_rng((self._seed + trial.number) % 2**32)
         drawn = optimizer.ask()
         study._storage.set_trial_system_attr(trial._trial_id, GENERATION_KEY, optimizer.generation)
-        return {item.name: item.from_unit(float(unit)) for item, unit in zip(space.parameters, drawn, strict=True)}
+        for item, unit in zip(space.parameters, drawn, strict=True):
+            values[item.name] = item.from_unit(float(unit))
+        return values
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -19,20 +19,25 @@ NSGA2_GENERATION_KEY = NSGAIISampler._get_generation_key()
 
 
 class IndexedQmcSampler(QMCSampler):
-    """Takes the point `index` of a scrambled Sobol sequence instead of counting in the study."""
+    """Takes the point `index` of a scrambled Sobol sequence over `known`, instead of counting in the study.
 
-    def __init__(self, seed: int, index: int, known: Distributions) -> None:
+    Without them it is a sampler for any study, and counts.
+    """
+
+    def __init__(self, seed: int, index: int | None = None, known: Distributions | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             super().__init__(qmc_type="sobol", scramble=True, seed=seed, warn_independent_sampling=False)
         self._index = index
-        self._known = dict(sorted(known.items()))
+        self._known = known
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {name: item for name, item in self._known.items() if not item.single()}
+        if self._known is None:
+            return super().infer_relative_search_space(study, trial)
+        return {name: item for name, item in sorted(self._known.items()) if not item.single()}
 
     def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
-        return self._index
+        return super()._find_sample_id(study, search_space) if self._index is None else self._index
 
 
 class ReplayedNsga2Sampler(NSGAIISampler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import StudyDirection
@@ -46,11 +46,7 @@ class SpsaSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         known = self._space.calculate(study) if self._known is None else self._known
-        return {
-            name: item
-            for name, item in known.items()
-            if not item.single() and not isinstance(item, CategoricalDistribution)
-        }
+        return {name: item for name, item in known.items() if not item.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -58,19 +54,20 @@ class SpsaSampler(BaseSampler):
         self._raise_error_if_multi_objective(study)
         if not search_space:
             return {}
-        space = space_of(search_space)
+        space = spsa.numeric(space_of(search_space))
+        values = self._choices(study, trial, {name: search_space[name] for name in search_space if name not in space})
+        if not space.parameters:
+            return values
         note = self._note
         if note is None:
             note = self._planned(study, trial, space)
             study._storage.set_trial_system_attr(trial._trial_id, NOTE_KEY, as_json(note))
-        return dict(spsa.from_unit(space, spsa.side(note)))
+        return {**values, **spsa.from_unit(space, spsa.side(note))}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         self._raise_error_if_multi_objective(study)
-        if param_name in self._kept:
-            return self._kept[param_name]
         return self._categorical.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -78,6 +75,14 @@ class SpsaSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._categorical.after_trial(study, trial, state, values)
+
+    def _choices(self, study: Study, trial: FrozenTrial, choices: dict[str, BaseDistribution]) -> dict[str, Any]:
+        open_ones = {name: item for name, item in choices.items() if name not in self._kept}
+        drawn = self._categorical.sample_relative(study, trial, open_ones)
+        for name, item in open_ones.items():
+            if name not in drawn:  # while there are too few trials for a model
+                drawn[name] = self._categorical.sample_independent(study, trial, name, item)
+        return {**{name: self._kept[name] for name in choices if name in self._kept}, **drawn}
 
     def _planned(self, study: Study, trial: FrozenTrial, space: Space) -> spsa.Note:
         sign = 1.0 if study.direction is StudyDirection.MAXIMIZE else -1.0
