@@ -1,0 +1,130 @@
+"""What a trial process does between its fork and the worker's first line. Torch-free, like everything it imports.
+
+Runs in a copy of the fork server, so its first duty is to stop being one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import fcntl
+import importlib
+import io
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from supervisor.execution import linux
+from supervisor.execution.ending import EXIT_FENCED
+from supervisor.execution.executor import EXIT_OUT_OF_MEMORY, STOP_NAME
+
+EXIT_CRASHED = 1
+ENVIRONMENT_NAME = "INCUMBENT_TRIAL"  # marks every program a trial starts with the trial's folder
+FENCE_WAIT_S = 10.0  # how long a process of an earlier attempt may take to die
+FENCE_LOOK_S = 0.01
+OOM_SCORE = 500  # the kernel, short of memory, should take a trial and not the supervisor
+
+
+@dataclass(frozen=True)
+class Order:
+    """One trial to start."""
+
+    handle: str
+    folder: str
+    worker: str  # module with `main(folder: str) -> int`
+    ram_mb: int | None  # address space beyond the start; None where a GPU driver reserves far more than it uses
+
+
+def run(order: Order, server_pid: int, output: int, lifeline: int) -> NoReturn:
+    """Become the trial and never return. `output` takes what it prints; `lifeline` ends with the supervisor."""
+    code = EXIT_CRASHED
+    try:
+        _stand_alone(order, server_pid, output)
+        _keep_folder(Path(order.folder))
+        threading.Thread(target=_leave_with_supervisor, args=(lifeline,), daemon=True).start()
+        _limit(order.ram_mb)
+        code = importlib.import_module(order.worker).main(order.folder)
+    except MemoryError:
+        code = EXIT_OUT_OF_MEMORY
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        # The copied interpreter's clean-up (exit handlers, the server's objects) is not this process's to run.
+        os._exit(code)
+
+
+def _stand_alone(order: Order, server_pid: int, output: int) -> None:
+    signal.set_wakeup_fd(-1)
+    folder = Path(order.folder)
+
+    def note_stop(signum: int, frame: FrameType | None) -> None:
+        (folder / STOP_NAME).touch()  # until the worker listens itself, a SIGTERM becomes the file it looks for
+
+    signal.signal(signal.SIGTERM, note_stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    linux.die_with_parent(signal.SIGKILL)
+    if os.getppid() != server_pid:
+        os._exit(EXIT_CRASHED)  # the server ended before the kernel knew our wish
+    os.setsid()
+    linux.adopt_orphans()
+    linux.name_process(f"trial-{order.handle}"[:15])
+    for target in (1, 2):
+        os.dup2(output, target)
+    os.close(output)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # a line before a segmentation fault should be seen
+    faulthandler.enable()
+    os.environ[ENVIRONMENT_NAME] = order.folder
+    with contextlib.suppress(OSError):  # not in every container
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+
+
+def _keep_folder(folder: Path) -> None:
+    """Hold a lock on the folder as long as this process lives; whoever had it before must be gone."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    deadline_s = time.monotonic() + FENCE_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                print(f"{folder}: a process of an earlier attempt still works here", file=sys.stderr)
+                raise SystemExit(EXIT_FENCED) from None
+            time.sleep(FENCE_LOOK_S)
+        else:
+            return
+
+
+def _leave_with_supervisor(lifeline: int) -> None:
+    """Wait for the end of the supervisor, which alone holds the other end, and take everything along."""
+    while os.read(lifeline, 1):
+        pass  # nothing is ever written; only the end of file comes
+    for pid in linux.descendants(os.getpid(), linux.processes()):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _limit(ram_mb: int | None) -> None:
+    """Bound the address space. Only the soft limit: a program that reserves more than it uses may raise its own."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if ram_mb is None:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = (linux.address_space_mb(os.getpid()) + ram_mb) * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -1,0 +1,131 @@
+"""The few kernel services Python's library does not reach, and what /proc tells about processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, argument: int | bytes) -> None:
+    value = ctypes.c_char_p(argument) if isinstance(argument, bytes) else ctypes.c_ulong(argument)
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl option {option} was refused")
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Let the kernel send this process the signal when its parent ends; 0 takes it back.
+
+    The parent is the thread that forked this process. It may be gone already: compare getppid afterwards.
+    """
+    _prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, so that none escapes by forking twice."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def name_process(name: str) -> None:
+    """What `ps -e` and `top` show; the kernel keeps 15 bytes."""
+    _prctl(PR_SET_NAME, name.encode())
+
+
+@dataclass(frozen=True)
+class Process:
+    """One row of the process table."""
+
+    pid: int
+    parent: int
+    session: int
+
+
+def processes() -> dict[int, Process]:
+    """Every process by pid but for zombies, which run no more and only wait to be noticed."""
+    table: dict[int, Process] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            text = Path(f"/proc/{name}/stat").read_text(errors="replace")
+        except OSError:
+            continue  # it ended while we looked
+        # The command's name stands in parentheses and may hold any character, parentheses too.
+        state, parent, _group, session = text[text.rindex(")") + 2 :].split()[:4]
+        if state not in ("Z", "X"):
+            table[int(name)] = Process(int(name), int(parent), int(session))
+    return table
+
+
+def descendants(root: int, table: Mapping[int, Process]) -> set[int]:
+    """Pids below `root`, not `root` itself."""
+    children: dict[int, list[int]] = {}
+    for process in table.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    found: set[int] = set()
+    pending = [root]
+    while pending:
+        for pid in children.get(pending.pop(), ()):
+            if pid not in found:
+                found.add(pid)
+                pending.append(pid)
+    return found
+
+
+def with_environment(entry: str, table: Mapping[int, Process]) -> set[int]:
+    """Pids of programs that were started with `NAME=value` in their environment."""
+    wanted = entry.encode()
+    found = set()
+    for pid in table:
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue  # ended, or another user's
+        if wanted in environment.split(b"\0"):
+            found.add(pid)
+    return found
+
+
+def _kilobytes(path: str, names: tuple[str, ...]) -> int:
+    total = 0
+    try:
+        text = Path(path).read_text()
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        if name in names:
+            total += int(rest.split()[0])
+    return total
+
+
+def address_space_mb(pid: int) -> int:
+    """VmSize: what RLIMIT_AS bounds."""
+    return _kilobytes(f"/proc/{pid}/status", ("VmSize",)) // 1024
+
+
+def resident_mb(pids: Iterable[int]) -> int:
+    """Memory of their own (no files) in RAM, pages shared by a fork counted in each: too much, but quick to ask."""
+    return sum(_kilobytes(f"/proc/{pid}/status", ("RssAnon", "RssShmem")) for pid in pids) // 1024
+
+
+def proportional_mb(pids: Iterable[int]) -> int:
+    """As `resident_mb`, every shared page divided among its sharers: exact, but the kernel walks all page tables."""
+    return sum(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem")) for pid in pids) // 1024
+
+
+def out_of_memory_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it started; 0 where it does not say."""
+    try:
+        text = Path("/proc/vmstat").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
