@@ -117,12 +117,12 @@ class CopiedSides:
             _clear(folder)
             source = self._settings.source_dir
             if source is None:
-                folder.mkdir(parents=True)
-                shutil.copyfile(self._settings.config_file, folder / self._config_name())
+                (folder / "source").mkdir(parents=True)
+                shutil.copyfile(self._settings.config_file, folder / "source" / self._config_name())
             else:
-                shutil.copytree(source, folder, symlinks=True, ignore=self._ignored)
+                shutil.copytree(source, folder / "source", symlinks=True, ignore=self._ignored)
             durable.write_json(folder / BUILT_NAME, {"boot": self._boot})
-        return folder
+        return folder / "source"
 
     def _ignored(self, folder: str, names: list[str]) -> set[str]:
         patterns = shutil.ignore_patterns(*self._settings.source_ignore)

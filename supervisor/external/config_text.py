@@ -108,11 +108,11 @@ def _find(leaves: Collection[Leaf], keys: Collection[str]) -> dict[str, Leaf]:
 
 
 def _missing(key: str, known: Collection[str]) -> str:
+    if any(name.startswith(f"{key}.") for name in known):
+        return f"{key}: is a group, not a value; name one of the values in it"
     near = difflib.get_close_matches(key, known, n=1)
     if near:
         return f"{key}: no such value; did you mean {near[0]}?"
-    if any(name.startswith(f"{key}.") for name in known):
-        return f"{key}: is a group, not a value; name one of the values in it"
     return f"{key}: no such value; add it to the file, or remove the parameter"
 
 

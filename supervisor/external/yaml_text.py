@@ -73,4 +73,4 @@ def render(value: Scalar, old: str) -> str:
         return "'" + value.replace("'", "''") + "'"
     if not old.startswith('"') and PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
         return value
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)  # YAML knows no pairs of surrogates
