@@ -11,7 +11,7 @@ from __future__ import annotations
 from supervisor.config.settings import PromotionSettings
 from supervisor.contract import TestPlan
 
-HORIZON = 20  # half of the error is spent on so many tests
+HORIZON = 100  # half of the error is spent on so many tests
 
 
 def gamma(k: int) -> float:

@@ -17,6 +17,7 @@ from supervisor.promotion.betting import LARGEST_BET, PRIOR_PAIRS, PRIOR_SQUARES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 REJECT, PROMOTE, INCONCLUSIVE, GOING_ON = 0, 1, 2, 3
 CHUNK_BATCHES = 30  # batches looked at together; those after a verdict are thrown away
@@ -51,7 +52,7 @@ class Contests:
         zeros = np.zeros(contests)
         return Contests(np.zeros(contests, np.int64), zeros, zeros.copy(), np.zeros((contests, len(paired.EFFECTS))))
 
-    def select(self, keep: NDArray[np.bool_]) -> Contests:
+    def select(self, keep: Flags) -> Contests:
         return Contests(self.n[keep], self.S[keep], self.Q[keep], self.log_k[keep])
 
 
