@@ -69,8 +69,10 @@ class Arena:
         return self._look()
 
     def step(self, actions: Ints) -> Step:
-        """Play one tick with the learner's actions, integers from 0 to 9 of shape (rows,)."""
+        """Play one tick with the learner's actions, integers from 0 to 9 of shape (rows,); ValueError for others."""
         f = self._fights
+        if actions.shape != (self.rows,) or actions.min() < 0 or actions.max() >= ACTIONS:
+            raise ValueError(f"actions must be {self.rows} integers from 0 to {ACTIONS - 1}")
         blocks = -(-(DRAWS + f.sides.count) // LANES)
         u = uniforms(f.seed, f.tick.astype(np.uint64), blocks)
         foe, ally = choose(f, self._geometry, self._temper, u[:DRAWS])

@@ -86,7 +86,7 @@ def commit(f: Fights, chosen: Ints, geometry: Geometry) -> Orders:
 
     cell = (action + f.sides.rows) * n + np.arange(n)
     f.ready.reshape(-1)[cell] = f.tick + rules.COOLDOWN.take(action)
-    mana += rules.MANA_GAIN.take(action) * dec - rules.MANA_COST.take(action)
+    mana += f.sides.gain.take(action + f.sides.rows) * dec - rules.MANA_COST.take(action)
     np.minimum(mana, f.sides.mana, out=mana)
 
     needed = rules.WINDUP.take(action)
@@ -192,23 +192,21 @@ def tend(f: Fights, orders: Orders, geometry: Geometry) -> Care:
     health, full, buffed = f.body[HEALTH], f.sides.health, f.body[BUFFED]
     heals, buffs = orders.fired == HEAL, orders.fired == BUFF
     gain = np.minimum(f.sides.heal, full - health) * (heals & (health > 0))
-    need = health < np.float32(rules.NEED) * full
     gained = (buffs[LEARNER] & (buffed[LEARNER] <= 0)).astype(np.float32)
+    effective = np.zeros_like(gained)
     if f.sides.allied:
         near = (geometry.learner_ally <= np.float32(rules.CARE_REACH)) & (health[ALLY] > 0)
         worse = health[ALLY] * full[LEARNER] < health[LEARNER] * full[ALLY]
         to_ally = heals[LEARNER] & near & worse
         gain[ALLY] = np.minimum(f.sides.heal[LEARNER], full[ALLY] - health[ALLY]) * to_ally
         gain[LEARNER] *= ~to_ally
+        effective = gain[ALLY] * (health[ALLY] < np.float32(rules.NEED) * full[ALLY])
         blessed = buffs[LEARNER] & near
         gained += blessed & (buffed[ALLY] <= 0)
         np.copyto(buffed[ALLY], np.float32(rules.BUFF_TICKS), where=blessed)
     np.copyto(buffed, np.float32(rules.BUFF_TICKS), where=buffs)
     health += gain
-    given, effective = gain[LEARNER], gain[LEARNER] * need[LEARNER]
-    if f.sides.allied:
-        given = given + gain[ALLY]
-        effective = effective + gain[ALLY] * need[ALLY]
+    given = gain[LEARNER] + gain[ALLY] if f.sides.allied else gain[LEARNER]
     return Care(given, effective, gained)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from trainers.arena.rules import (
     LEARNER,
     Floats,
     Ints,
+    gain_table,
     goal_table,
     pace_table,
     power_table,
@@ -40,7 +42,7 @@ class Sides:
         fighters = [ARCHETYPES[archetype], FOE_FIGHTER]
         if archetype in ALLIED:
             fighters.append(COMPANION)
-        damage = [1.0, foe_strength**0.5, 1.0][: len(fighters)]
+        damage = [1.0, math.sqrt(foe_strength), 1.0][: len(fighters)]
         self.archetype = archetype
         self.learner: Fighter = fighters[LEARNER]
         self.allied = archetype in ALLIED
@@ -51,6 +53,7 @@ class Sides:
         self.armour = self._column([f.armour for f in fighters])
         self.heal = self._column([f.heal for f in fighters])
         self.power = np.concatenate([power_table(f, d) for f, d in zip(fighters, damage, strict=True)])
+        self.gain = np.concatenate([gain_table(f) for f in fighters])
         self.pace = np.concatenate([pace_table(f) for f in fighters])
         self.goal = np.concatenate([goal_table(f) for f in fighters])
         self.rows = np.arange(self.count, dtype=np.int64)[:, None] * CODES

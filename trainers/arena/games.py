@@ -21,17 +21,20 @@ def play_games(
     first_seed: int,
     games: int,
     rows: int = 128,
+    strength: float | None = None,
 ) -> NDArray[np.float64]:
     """Scores (win 1, draw 1/2, loss 0) of games first_seed, first_seed + 1, ... in that order, shape (games,).
 
     Seed s is always played in row s modulo `rows`, so that a score does not depend on how games are grouped into
     calls even where a policy's arithmetic depends on the row. Rows without a game stand still and are discarded.
+    `strength` overrides the level's calibrated one.
     """
     scores = np.empty(games, np.float64)
     for begin in range(0, games, rows):
         count = min(rows, games - begin)
         seeds = np.arange(count, dtype=np.uint64) + np.uint64(first_seed + begin)
-        scores[begin : begin + count] = _play_block(policy, Arena(rows, archetype, level, reopen=False), seeds)
+        arena = Arena(rows, archetype, level, reopen=False, strength=strength)
+        scores[begin : begin + count] = _play_block(policy, arena, seeds)
     return scores
 
 

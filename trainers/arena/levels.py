@@ -23,19 +23,28 @@ DITHER: Final = (0.3, 0.2, 0.1, 0.05, 0.0)
 """By level: how often the traditional AI answers a wind-up, and how often it does nothing."""
 
 
+_FILE = Path(__file__).with_name("levels.json")
+
+
 @dataclass(frozen=True)
 class Calibration:
     """One archetype's row of `levels.json`."""
 
     start_level: int  # the level at which a default configuration wins 40 to 60 %
     strength: tuple[float, ...]  # of the foe, by level
+    measured: Mapping[str, float]  # win rates of untrained networks and default configurations, see the script
 
 
 @cache
 def calibrations() -> Mapping[str, Calibration]:
     """The committed calibration of every archetype."""
-    text = Path(__file__).with_name("levels.json").read_text(encoding="utf-8")
-    return {name: parse(Calibration, row) for name, row in json.loads(text)["archetypes"].items()}
+    found = json.loads(_FILE.read_text(encoding="utf-8"))["archetypes"]
+    return {name: parse(Calibration, row) for name, row in found.items()}
+
+
+def calibrated_fingerprint() -> str:
+    """Of the arena that `levels.json` was measured in; see `fingerprint`."""
+    return str(json.loads(_FILE.read_text(encoding="utf-8"))["fingerprint"])
 
 
 def start_level(archetype: str) -> int:

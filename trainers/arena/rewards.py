@@ -41,7 +41,7 @@ class Events:
     damage_absorbed: Floats  # what guard and armour together took off them
     allies_protected: Floats  # hits on the ally that the learner's guard caught
     healing_done: Floats  # health restored by the learner, to itself and the ally
-    effective_healing: Floats  # the part of it given to one below 60 % of its health
+    effective_healing: Floats  # the part of it given to an ally below 60 % of its health
     buffs_applied: Floats  # how many of the learner's side gained the buff
     mana_on_spells: Floats  # mana spent on spells
     aggro_count: Floats  # the foe turned from the ally to the learner

@@ -37,7 +37,6 @@ STAGGER_STUN: Final = 3  # a heavy blow that meets a guard leaves its owner open
 STUNNED_FACTOR: Final = 1.5  # damage taken while stunned
 GUARD_PHYSICAL, GUARD_MAGIC = 0.2, 0.55  # what comes through a guard
 NOISE: Final = 0.3  # damage varies by +- half of this
-REST_MANA, WORK_MANA = 3.0, 1.0  # mana per tick, waiting and otherwise
 NEED: Final = 0.6  # below this health fraction a heal counts as effective
 SUSTAINED_TICKS: Final = 5.0  # a hit this soon after the last one is sustained fire
 KITING_MARGIN: Final = 4.0  # a foe this many steps beyond heavy reach is near enough to be kited
@@ -54,7 +53,6 @@ MANA_COST: Final = _table(0, SPELL=24, HEAL=30, BUFF=20)
 COOLDOWN: Final = _table(0, HEAVY=6, SHOT=2, SPELL=4, BLOCK=4, DASH=6, HEAL=6, BUFF=14, BASH=9)
 WINDUP: Final = _table(0, HEAVY=2, SPELL=2, HEAL=1)
 REACH: Final = _table(np.inf, STRIKE=2, HEAVY=2.5, SHOT=12, SPELL=10, BASH=2.5)
-MANA_GAIN: Final = _table(WORK_MANA, WAIT=REST_MANA)
 PHYSICAL_POWER: Final = _table(0, STRIKE=4.5, HEAVY=17, SHOT=5.5, BASH=3)
 MAGIC_POWER: Final = _table(0, SPELL=15)
 
@@ -63,6 +61,11 @@ def power_table(fighter: Fighter, damage: float = 1.0) -> Floats:
     """Damage of each action before noise, buff and armour, shape (12,)."""
     table: Floats = (PHYSICAL_POWER * fighter.attack + MAGIC_POWER * fighter.magic) * np.float32(damage)
     return table
+
+
+def gain_table(fighter: Fighter) -> Floats:
+    """Mana that its owner gains in a tick of each action, shape (12,)."""
+    return _table(fighter.rest / 3, WAIT=fighter.rest)
 
 
 def pace_table(fighter: Fighter) -> Floats:
