@@ -10,15 +10,20 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from supervisor.errors import IncumbentError
+from supervisor.journal.recovery import known_versions
+from supervisor.serving.errors import PortTakenError
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.probe import Health, probe_server
+from supervisor.serving.server import run_server
 from tests.support import onnx_models as models
 from tests.support.served_folder import RUN_ID, TARGET, ServedFolder
-from tests.support.server_process import ServerProcess, start_server
+from tests.support.server_process import ServerProcess
 
 STATE = [0.5] * 64
 INFER = f"/infer/{TARGET}"
@@ -206,12 +211,18 @@ def test_the_probe_finds_a_server_of_ours_and_nothing_else(server: ServerProcess
         assert probe_server("127.0.0.1", unused.getsockname()[1]) is None
 
 
+def refusal_to_start(run_dir: Path, options: ServerOptions) -> IncumbentError:
+    """The error of a server that cannot start; what it said on the console fails the test."""
+    with pytest.raises(IncumbentError) as caught:
+        run_server(run_dir, options, known_versions, announce=lambda line: pytest.fail(line))
+    return caught.value
+
+
 def test_a_taken_port_is_said_clearly(server: ServerProcess, folder: ServedFolder) -> None:
-    second = start_server(folder.path, ServerOptions(port=server.port))
-    out, err = second.communicate(timeout=60)
-    assert second.returncode == 75
-    assert err == f"port {server.port} on 127.0.0.1 is taken by another program; stop it, or give another --port\n"
-    assert out == ""
+    error = refusal_to_start(folder.path, ServerOptions(port=server.port))
+    assert isinstance(error, PortTakenError)
+    assert error.exit_code == 75
+    assert str(error) == f"port {server.port} on 127.0.0.1 is taken by another program; stop it, or give another --port"
     assert server.get("/ready").status == 200
 
 
@@ -226,11 +237,9 @@ def test_a_taken_port_is_said_clearly(server: ServerProcess, folder: ServedFolde
 def test_an_address_that_cannot_be_used_is_said_clearly(
     folder: ServedFolder, options: ServerOptions, code: int, words: str
 ) -> None:
-    process = start_server(folder.path, options)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert words in err
-    assert len(err.splitlines()) == 1
+    error = refusal_to_start(folder.path, options)
+    assert error.exit_code == code
+    assert words in str(error)
 
 
 def test_beyond_loopback_reloading_needs_the_token_and_inference_does_not(folder: ServedFolder) -> None:

@@ -17,7 +17,6 @@ from supervisor.serving.options import ServerOptions
 _PROGRAM = """
 import json, sys
 from pathlib import Path
-from supervisor.errors import IncumbentError
 from supervisor.journal.recovery import known_versions
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.server import run_server
@@ -25,11 +24,7 @@ from supervisor.serving.server import run_server
 def announce(line):
     print(line, flush=True)
 
-try:
-    run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), known_versions, announce)
-except IncumbentError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
+run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), known_versions, announce)
 """
 
 
@@ -52,7 +47,8 @@ class ServerProcess:
     options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
 
     def __enter__(self) -> ServerProcess:
-        self.process = start_server(self.run_dir, self.options)
+        arguments = [sys.executable, "-W", "error", "-c", _PROGRAM, str(self.run_dir), json.dumps(asdict(self.options))]
+        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -107,9 +103,3 @@ class ServerProcess:
 
     def _ended(self) -> bool:
         return self.process.poll() is not None
-
-
-def start_server(run_dir: Path, options: ServerOptions) -> subprocess.Popen[str]:
-    """The process, without waiting for anything."""
-    arguments = [sys.executable, "-W", "error", "-c", _PROGRAM, str(run_dir), json.dumps(asdict(options))]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
