@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from supervisor.contract import Params, TrialSpec, Version
 from supervisor.search.definitions import BUILT_IN, load_definitions
+from supervisor.search.target import TargetDefinition
 from trainers.arena_target import FIGHTS
 from trainers.single import single_spec
 from trainers.target import StopRequested
 
+RESUME_PARAMS = {"dqn.dropout": 0.1, "dqn.batch_size": 32, "dqn.updates": 1, "dqn.target_interval": 5}
+"""Cheap steps in which every part of the training's state matters."""
+
+
+@cache
+def _definition(target: str, scale: str) -> TargetDefinition:
+    return load_definitions([BUILT_IN], [target], scale)[target]
+
 
 def default_params(target: str = "aggressive/combat_dqn", scale: str = "small") -> dict:
     """The complete default configuration, searched and fixed."""
-    definition = load_definitions([BUILT_IN], [target], scale)[target]
+    definition = _definition(target, scale)
     return {**definition.space.defaults(), **definition.fixed}
 
 
 def default_steps(target: str, scale: str = "small") -> int:
-    return load_definitions([BUILT_IN], [target], scale)[target].steps
+    return _definition(target, scale).steps
 
 
 def small_spec(
