@@ -80,7 +80,7 @@ class Observer:
             self._ally(o[ALLY_FROM:FIELD_FROM], f, geometry, share)
         self._field(o[FIELD_FROM:TIME_FROM], f, geometry)
         self._time(o[TIME_FROM:ARCHETYPE_FROM], f, share)
-        return np.ascontiguousarray(o.T)
+        return o.T.copy(order="C")  # of one row ascontiguousarray would hand out the scratch array itself
 
     @staticmethod
     def _fighter(o: Floats, f: Fights, who: int, share: Floats) -> None:
