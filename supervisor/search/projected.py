@@ -1,0 +1,143 @@
+"""What people see of a run in optuna-dashboard: a trial for each iteration, a note for each target. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from supervisor.contract import Json, Params, Reason, Scalar, Status, TrialSpec
+from supervisor.record import Record
+from supervisor.search.samplers.distributions import distribution, on_grid
+from supervisor.search.space import Space
+
+METRIC = "win_rate"
+RUN_KEY, ITERATION_KEY = "run_id", "iteration"  # user attributes that identify a trial
+NORMAL_95 = 1.959964  # two-sided 95 % quantile of the standard normal distribution
+
+
+def running_trial(spec: TrialSpec, space: Space) -> FrozenTrial:
+    """The iteration while it runs. Which candidate a confirmation will choose is not known yet."""
+    params = {} if spec.candidates else spec.params
+    attrs: dict[str, Json] = {
+        RUN_KEY: spec.run_id,
+        ITERATION_KEY: spec.iteration,
+        "purpose": spec.purpose,
+        "sampler": spec.sampler,
+    }
+    return _trial(TrialState.RUNNING, None, params, space, attrs, datetime.now(), None)
+
+
+def finished_trial(record: Record, space: Space) -> FrozenTrial:
+    """The iteration as it was committed."""
+    attrs: dict[str, Json] = {
+        RUN_KEY: record.run_id,
+        ITERATION_KEY: record.iteration,
+        "purpose": record.purpose,
+        "sampler": record.sampler,
+        **verdict_attrs(record),
+    }
+    started, ended = (_local(record.time.get(name)) for name in ("started_at", "finished_at"))
+    return _trial(state_of(record), value_of(record), record.params, space, attrs, started, ended)
+
+
+def state_of(record: Record) -> TrialState:
+    if record.status is Status.PRUNED:
+        return TrialState.PRUNED
+    return TrialState.COMPLETE if value_of(record) is not None else TrialState.FAIL
+
+
+def value_of(record: Record) -> float | None:
+    """People are shown the win rate, whatever samplers are told."""
+    return record.win_rate if record.status is Status.COMPLETE else None
+
+
+def verdict_attrs(record: Record) -> dict[str, Json]:
+    """User attributes that are known at the end."""
+    return {
+        "promoted": record.promoted,
+        "reason": record.reason.value,
+        "version": record.version,
+        "win_rate_ci": list(_wilson(record)) if record.win_rate is not None else None,
+    }
+
+
+def params_of(params: Params, space: Space) -> tuple[dict[str, Scalar], dict[str, BaseDistribution]]:
+    """The searched parameters that the present space can show, with their distributions."""
+    fitting = {
+        item.name: params[item.name]
+        for item in space.parameters
+        if item.name in params and item.problem(params[item.name]) is None
+    }
+    placed = on_grid(space, fitting)
+    return {name: placed[name] for name in fitting}, {name: distribution(space[name]) for name in fitting}
+
+
+def note_of(incumbent: Record, latest: Record) -> str:
+    """Markdown on a target's incumbent; `incumbent` is the line that made its version, `latest` the target's last."""
+    rate = "not measured yet" if latest.best_win_rate is None else f"{100 * latest.best_win_rate:.1f} %"
+    lines = [
+        f"## {incumbent.target}: {incumbent.version}",
+        "",
+        f"- from iteration {incumbent.iteration} ({incumbent.sampler}, {incumbent.decision.reason.value})",
+        f"- win rate {rate} over {latest.pool.games} fresh games, level {latest.level}",
+    ]
+    decision = incumbent.decision
+    if decision.effect is not None:
+        lines.append(f"- gain over the version before: {decision.effect:+.3f} per game over {decision.n_pairs} pairs")
+    lines += ["", "| parameter | value |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in sorted(incumbent.params.items())]
+    return "\n".join(lines) + "\n"
+
+
+def makes_incumbent(record: Record) -> bool:
+    return record.version is not None and (record.promoted or record.decision.reason is Reason.MANUAL_ROLLBACK)
+
+
+def _trial(
+    state: TrialState,
+    value: float | None,
+    params: Params,
+    space: Space,
+    attrs: Mapping[str, Json],
+    started: datetime | None,
+    ended: datetime | None,
+) -> FrozenTrial:
+    values, known = params_of(params, space)
+    return FrozenTrial(
+        number=-1,  # the storage numbers it
+        trial_id=-1,
+        state=state,
+        value=value,
+        datetime_start=started,
+        datetime_complete=ended,
+        params=values,
+        distributions=known,
+        user_attrs=dict(attrs),
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def _wilson(record: Record) -> tuple[float, float]:
+    """95 % interval of the screen win rate, draws as half a win.
+
+    Source: E. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
+    """
+    games = record.wins + record.draws + record.losses
+    if games == 0:
+        return (0.0, 1.0)
+    rate, z2 = (record.wins + record.draws / 2) / games, NORMAL_95**2
+    centre = (rate + z2 / (2 * games)) / (1 + z2 / games)
+    half = NORMAL_95 / (1 + z2 / games) * math.sqrt(rate * (1 - rate) / games + z2 / (4 * games**2))
+    return (round(max(centre - half, 0.0), 4), round(min(centre + half, 1.0), 4))
+
+
+def _local(text: Json) -> datetime | None:
+    """Optuna keeps local time without a zone."""
+    if not isinstance(text, str):
+        return None
+    return datetime.fromisoformat(text).astimezone().replace(tzinfo=None)
