@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from supervisor.errors import IncumbentError
+from supervisor.signals import EXIT_INTERRUPTED
 
 app = typer.Typer(
     name="incumbent",
@@ -214,19 +215,11 @@ def run_cli(arguments: list[str]) -> int:
     try:
         code = app(arguments, standalone_mode=False)
     except IncumbentError as error:
-        print(error, file=sys.stderr)
+        typer.echo(error, err=True)
         return error.exit_code
-    except typer.Abort:
-        return 130
-    except _usage_errors() as error:
+    except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        return 0
+    except (typer.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0
-
-
-def _usage_errors() -> type:
-    import click
-
-    return click.ClickException

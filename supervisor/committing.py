@@ -70,7 +70,9 @@ class Committer:
     def _screen(self, spec: TrialSpec, result: TrialResult) -> tuple[bool, Reason]:
         definition = self._parts.definitions[spec.target]
         promotion = self._parts.settings.promotion
-        policy = contenders.policy_for(promotion.contenders, spec.sampler, yields_model=definition.yields_model)
+        policy = contenders.policy_for(
+            promotion.contenders, spec.sampler, yields_model=definition.contenders == contenders.SCREENED
+        )
         return contenders.is_contender(policy, spec.purpose, result.delta, promotion.min_improvement)
 
     def _verdict(self, spec: TrialSpec, result: TrialResult, duel: DuelResult | None, target: TargetState) -> Verdict:

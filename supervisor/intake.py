@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Intake:
         """Consume what acts at once. `taken` are ids that trials in flight already carry as facts."""
         waiting, problems = requests.waiting(self._run_dir)
         for problem in problems:
-            self._once(problem, lambda text=problem: self._events.write("request_ignored", text))
+            self._once(problem, "request_ignored", problem)
         paused: list[Request] = []
         stop = False
         iterations: list[Request] = []
@@ -52,7 +52,7 @@ class Intake:
             elif request.action in MAKES_AN_ITERATION:
                 iterations.append(request)
         for request in paused:
-            self._once(request.id, lambda: self._events.write("paused", "asked by a request; incumbent resume goes on"))
+            self._once(request.id, "paused", "asked by a request; incumbent resume goes on")
         return Wishes(bool(paused), stop, iterations[0] if iterations else None)
 
     def _resume(self, paused: list[Request], resume: Request) -> None:
@@ -61,10 +61,10 @@ class Intake:
         if paused:
             self._events.write("resumed", "asked by a request")
 
-    def _once(self, key: str, tell: Callable[[], None]) -> None:
+    def _once(self, key: str, event: str, reason: str) -> None:
         if key not in self._told:
             self._told.add(key)
-            tell()
+            self._events.write(event, reason)
 
 
 def fact_of(request: Request) -> dict[str, Json]:

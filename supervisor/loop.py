@@ -6,6 +6,7 @@ Nothing here assumes one trial at a time: trials run in any order within the win
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from supervisor.committing import Committer
@@ -49,16 +50,21 @@ class Supervisor:
         self._intake = Intake(parts.run_dir, parts.events)
         self._flights: dict[int, Flight] = {}
         self._stop_wished = False
+        self._moved = False  # whether this turn changed anything; if not, the next one waits for an event
         self._not_before_s = 0.0  # back-off after a row of failures
         self._waiting_since_s: float | None = None  # for resources
 
-    def run(self) -> None:
-        """Until told to stop, or until max_iterations; state is saved before it returns."""
+    def run(self, requests_only: bool = False) -> None:
+        """Until told to stop, or until max_iterations; state is saved before it returns.
+
+        `requests_only` carries out waiting requests, behind whatever was in flight, and leaves.
+        """
         self._take_up_flights()
         while not self._finished():
+            self._moved = False
             wishes = self._intake.look(self._taken_requests())
             self._stop_wished = self._stop_wished or wishes.stop
-            if self._stopping:
+            if self._stopping or (requests_only and wishes.iteration is None and not self._flights):
                 break
             if wishes.paused:
                 self._quiet()
@@ -66,7 +72,7 @@ class Supervisor:
                 self._propose(wishes)
                 self._launch()
             self._advance()
-            if not self._something_ready():
+            if not self._moved:
                 self._parts.executor.wait(IDLE_WAIT_S, also=[self._signals.descriptor])
         self._leave()
 
@@ -93,10 +99,11 @@ class Supervisor:
             request, wishes = wishes.iteration, Wishes(wishes.paused, wishes.stop, None)
             spec = self._plan(iteration, request)
             folder = TrialFolder.of(self._parts.run_dir, iteration)
-            self._patiently(lambda folder=folder, spec=spec: folder.create(spec))
+            self._patiently(partial(folder.create, spec))
             if request is not None:
                 requests.done(self._parts.run_dir, request.id)
             self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
+            self._moved = True
             self._parts.projections.proposed(spec)
 
     def _plan(self, iteration: int, request: Request | None) -> TrialSpec:
@@ -106,16 +113,16 @@ class Supervisor:
         key = request.target if request else next_target(memory.state, in_flight, parts.definitions)
         definition = parts.definitions[str(key)]
         target = seen.target(definition.key)
+        unseen: list[TrialSpec | Record] = [*memory.unseen_by(iteration), *in_flight]
         facts: list[dict[str, Json]] = []
         if request is not None:
             facts = [fact_of(request)]
             enqueue = request.action is Action.ENQUEUE
             proposal = (enqueued_proposal if enqueue else manual_proposal)(request, target, definition, parts.settings)
-        elif target.iterations == 0 and not any(spec.target == definition.key for spec in in_flight):
+        elif target.iterations == 0 and not any(source.target == definition.key for source in unseen):
             proposal = baseline_proposal(definition, parts.settings)
         else:
             history = memory.history_for(iteration, definition.key)
-            unseen = [*memory.unseen_by(iteration), *in_flight]
             proposal = parts.proposer.propose(
                 request_for(iteration, definition, target, history, unseen, parts.settings)
             )
@@ -155,17 +162,20 @@ class Supervisor:
         for flight in self._in_order():
             ended = self._parts.executor.poll(flight.handle) if flight.handle is not None else None
             if ended is not None:
-                self._patiently(lambda flight=flight, ended=ended: flight.landed(ended))
-        while (flight := self._flights.get(self._memory.state.iteration + 1)) is not None:
-            if flight.handle is not None or not flight.stage_done:
+                self._patiently(partial(flight.landed, ended))
+                self._moved = True
+        while (head := self._flights.get(self._memory.state.iteration + 1)) is not None:
+            if head.handle is not None or not head.stage_done:
                 return
-            if flight.stage == "build" and (duel := self._committer.duel_for(flight)) is not None:
-                self._patiently(lambda flight=flight, duel=duel: flight.folder.write_duel(duel))
+            if head.stage == "build" and (duel := self._committer.duel_for(head)) is not None:
+                self._patiently(partial(head.folder.write_duel, duel))
+                self._moved = True
                 return
-            self._commit(flight)
+            self._commit(head)
+            self._moved = True
 
     def _commit(self, flight: Flight) -> None:
-        record = self._patiently(lambda: self._committer.commit(flight))
+        record = self._patiently(partial(self._committer.commit, flight))
         del self._flights[flight.spec.iteration]
         self._parts.say(line_for_people(record))
         self._back_off(record)
@@ -189,13 +199,6 @@ class Supervisor:
 
     def _in_order(self) -> list[Flight]:
         return [self._flights[iteration] for iteration in sorted(self._flights)]
-
-    def _something_ready(self) -> bool:
-        """Whether the next turn has work without waiting for a process."""
-        head = self._flights.get(self._memory.state.iteration + 1)
-        if head is not None and head.handle is None:
-            return head.stage_done or self._parts.executor.capacity() > 0
-        return False
 
     def _taken_requests(self) -> set[str]:
         return {str(fact.get("id")) for flight in self._flights.values() for fact in flight.spec.facts}

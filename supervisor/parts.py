@@ -17,8 +17,8 @@ from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
 from supervisor.record import Record
 from supervisor.registry.store import ModelStore
-from supervisor.search.definitions import TargetDefinition
 from supervisor.search.policy import Proposal, ProposalRequest
+from supervisor.search.target import TargetDefinition
 from supervisor.state import State
 
 

@@ -9,8 +9,8 @@ from supervisor.config.settings import Settings
 from supervisor.contract import Budget, Json, Params, Scalar, TrialSpec, Version
 from supervisor.journal.requests import Request
 from supervisor.record import Record
-from supervisor.search.definitions import TargetDefinition
 from supervisor.search.policy import InFlight, Proposal, ProposalRequest
+from supervisor.search.target import TargetDefinition
 from supervisor.seeds import derive_seed
 from supervisor.state import State, TargetState
 
@@ -56,7 +56,7 @@ def baseline_proposal(definition: TargetDefinition, settings: Settings) -> Propo
     return Proposal(
         sampler="baseline",
         purpose="baseline",
-        params=defaults(definition),
+        params=definition.defaults(),
         changed=(),
         games=settings.run.baseline_games,
     )
@@ -84,15 +84,11 @@ def manual_proposal(
     return Proposal(sampler="manual", purpose="manual", params=base_params(target, definition), changed=(), games=0)
 
 
-def defaults(definition: TargetDefinition) -> Params:
-    return {**definition.space.defaults(), **definition.fixed}
-
-
 def base_params(target: TargetState, definition: TargetDefinition) -> Params:
     """The incumbent's configuration as it fits the space today, else the default."""
     if target.incumbent is None:
-        return defaults(definition)
-    return {**definition.space.fit(target.incumbent.params), **definition.fixed}
+        return definition.defaults()
+    return definition.complete(target.incumbent.params)
 
 
 def spec_for(
@@ -143,8 +139,8 @@ def _seeds(run_seed: int, target: str, iteration: int, pair_iteration: int) -> d
 def _budget(settings: Settings, definition: TargetDefinition) -> Budget:
     limits = settings.budgets
     return Budget(
-        steps=limits.steps if limits.steps is not None else definition.steps,
-        wall_s=limits.wall_s if limits.wall_s is not None else definition.wall_s,
+        steps=definition.steps,
+        wall_s=definition.wall_s,
         ram_mb=limits.ram_mb,
         vram_fraction=limits.vram_fraction,
         gpu_s=limits.gpu_s,

@@ -10,7 +10,8 @@ from pathlib import Path
 from supervisor.config.best import best_config
 from supervisor.config.settings import Settings
 from supervisor.contract import TrialSpec, Version
-from supervisor.external.winner import apply_winner
+from supervisor.external.command_settings import parse_command
+from supervisor.external.winner import write_winner
 from supervisor.journal import durable
 from supervisor.journal.events import Events
 from supervisor.journal.trial_folder import TrialFolder, all_folders
@@ -18,11 +19,12 @@ from supervisor.record import Record
 from supervisor.registry.active import ActiveFile
 from supervisor.registry.delivery import ReloadDelivery
 from supervisor.registry.store import ModelStore
-from supervisor.search.definitions import TargetDefinition
-from supervisor.search.projection import Projector
+from supervisor.search.projector import Projector
+from supervisor.search.target import TargetDefinition
 from supervisor.state import State
 
 CONFIG_NAME = "config.yaml"
+WRITTEN_FOLDER = "external"  # which version was written into which user's file
 
 
 class RunProjections:
@@ -78,7 +80,7 @@ class RunProjections:
     def _publish(self, state: State, changed: str | None) -> None:
         """The files that name what is best and what is in production, then whoever serves or plays it."""
         incumbents = _incumbents(state)
-        text = best_config(incumbents)
+        text = best_config(incumbents, self._settings)
         if not _holds(self._run_dir / CONFIG_NAME, text):
             durable.write_atomic(self._run_dir / CONFIG_NAME, text)
         ActiveFile.of(incumbents).write(self._run_dir)
@@ -92,10 +94,15 @@ class RunProjections:
         if version.interface is not None:
             if self._delivery is not None:
                 self._delivery.changed(key, version.name)
-        elif definition is not None and definition.kind == "command" and version.iteration > 0:
-            event = apply_winner(self._run_dir, definition.settings, version)
-            if event is not None:
-                self._events.write("user_file", event)
+        elif definition is not None and definition.kind == "command":
+            self._write_user_file(definition, version)
+
+    def _write_user_file(self, definition: TargetDefinition, version: Version) -> None:
+        """An external target's winner goes into the user's own file, once per version."""
+        command = parse_command(definition.settings, Path())
+        marker = self._run_dir / WRITTEN_FOLDER / f"{definition.key.replace('/', '.')}.json"
+        for note in write_winner(command.config_file, command.format, version, marker).notes:
+            self._events.write("user_file", note)
 
     def _retire(self, folder: TrialFolder, state: State) -> None:
         """Beyond the last trials only promotions keep their folder; the weights of committed ones are gone anyhow."""

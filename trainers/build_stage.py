@@ -21,10 +21,11 @@ CONFIRMATION_ROUNDS = ((7, 60), (4, 100), (2, 200))  # candidates still in, game
 
 def build_stage(spec: TrialSpec, folder: Path, target: TrialTarget, ledger: Ledger) -> TrialResult:
     """The candidate with its screen games. Raises TrialError when there can be none."""
+    confirmation: list[dict[str, Json]] = []
     if spec.candidates:
         params, built, confirmation = _confirm(spec, folder, target, ledger)
     else:
-        params, built, confirmation = spec.params, build(target, spec.params, folder), ()
+        params, built = spec.params, build(target, spec.params, folder)
     player = target.candidate(params, built)
     opponent = target.incumbent(spec.incumbent) if spec.incumbent else None
     ours, theirs = _screen(spec, target, ledger, player, opponent)
@@ -139,7 +140,7 @@ def _confirm(
         start += games
         ranked = sorted(ranked, key=lambda number: (-sum(scores[number]) / len(scores[number]), number))
     winner = ranked[0]
-    report = [
+    report: list[dict[str, Json]] = [
         {"candidate": number, "games": len(scores[number]), "score": sum(scores[number])} for number in sorted(scores)
     ]
     return spec.candidates[winner], _adopt(folder, folder / f"c{winner}", built[winner]), report

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from supervisor.commands.setting import Setting, load_setting
+from supervisor.commands.serve import token_of
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
 from supervisor.console import Console, announce_to, log_name, resumed_line
 from supervisor.contract import Json
 from supervisor.execution.gpu import Gpu
+from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor
-from supervisor.execution.resources import Admission, Monitor
+from supervisor.execution.resources import Monitor
 from supervisor.journal import durable
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock, load_identity, run_id_of, save_identity
@@ -32,7 +32,8 @@ from supervisor.registry.client import ServerClient
 from supervisor.registry.delivery import ReloadDelivery
 from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposer
-from supervisor.search.projection import Projector
+from supervisor.search.projector import Projector
+from supervisor.search.setup import Setup, load_setup
 from supervisor.signals import Signals
 from supervisor.versions import library_versions
 
@@ -51,11 +52,11 @@ class RunOptions:
 
 def run_supervisor(options: RunOptions) -> int:
     """Search until stopped; the exit code."""
-    setting = load_setting(options.config, options.flags or {})
+    setup = load_setup(options.config, os.environ, options.flags or {})
     if options.dry_run:
         from supervisor.commands.plan import print_plan
 
-        return print_plan(options.run_dir, setting)
+        return print_plan(options.run_dir, setup)
     durable.make_folder(options.run_dir)
     lock = RunLock(options.run_dir)
     lock.acquire()
@@ -63,7 +64,7 @@ def run_supervisor(options: RunOptions) -> int:
     try:
         with_signals = Signals()
         with_signals.install()
-        _Run(options, setting, lock, console, with_signals).go()
+        _Run(options, setup, lock, console, with_signals).go()
     finally:
         console.close()
         lock.release()
@@ -73,11 +74,9 @@ def run_supervisor(options: RunOptions) -> int:
 class _Run:
     """One start of the supervisor, from the lock to a clean end."""
 
-    def __init__(
-        self, options: RunOptions, setting: Setting, lock: RunLock, console: Console, signals: Signals
-    ) -> None:
+    def __init__(self, options: RunOptions, setup: Setup, lock: RunLock, console: Console, signals: Signals) -> None:
         self._options = options
-        self._setting = setting
+        self._setup = setup
         self._lock = lock
         self._console = console
         self._signals = signals
@@ -97,6 +96,8 @@ class _Run:
             self._events.write(note.event, note.reason)
         for change in changes:
             self._events.write("settings_changed", change)
+        if changes:
+            save_identity(self._run_dir, replace(identity, decides=self._setup.decides()))
         self._events.write("start", f"iteration {recovered.state.iteration}, pid {os.getpid()}")
         memory = Memory.of(recovered, identity.window)
         parts = self._parts(identity, memory)
@@ -113,8 +114,8 @@ class _Run:
 
     def _identity(self) -> tuple[RunIdentity, bool, list[str]]:
         """The folder's identity; what the settings of today change about it, as sentences."""
-        settings = self._setting.settings
-        decides: dict[str, Json] = {**settings.decides(), **self._setting.space_digests()}
+        settings = self._setup.settings
+        decides = self._setup.decides()
         known = load_identity(self._run_dir)
         if known is not None:
             return known, False, _differences(known.decides, decides)
@@ -142,23 +143,24 @@ class _Run:
         gpu = Gpu.find(self._console.say)
         monitor = Monitor(self._run_dir, settings.resources, gpu)
         report = self._events.write
-        client = ServerClient(settings.serving.host, settings.serving.port, _token(settings))
+        spaces = {key: definition.space for key, definition in self._setup.targets.items()}
+        client = ServerClient(settings.serving.host, settings.serving.port, token_of(settings))
         return Parts(
             run_dir=self._run_dir,
             identity=identity,
             settings=settings,
-            definitions=self._setting.definitions,
+            definitions=self._setup.targets,
             lock=self._lock,
-            executor=LocalExecutor(settings.run.workers, settings.budgets),
+            executor=LocalExecutor(settings.run.workers, patience=_patience(settings)),
             proposer=Proposer(),
             projections=RunProjections(
                 self._run_dir,
                 settings,
-                self._setting.definitions,
+                self._setup.targets,
                 store,
                 self._events,
                 ReloadDelivery(self._run_dir, client, identity.folder_id, report),
-                Projector(self._run_dir, settings, identity.run_id, report),
+                Projector(self._run_dir, settings, identity.run_id, report, spaces),
             ),
             store=store,
             events=self._events,
@@ -169,8 +171,24 @@ class _Run:
         )
 
     def _limited(self, memory: Memory) -> Settings:
-        settings = self._setting.settings
+        settings = self._setup.settings
         if not self._options.single_iteration:
             return settings
         run = settings.run.model_copy(update={"max_iterations": memory.state.iteration + 1})
         return settings.model_copy(update={"run": run})
+
+
+def _patience(settings: Settings) -> Patience:
+    """How the ladder treats trials; a stop of the whole run has less time than a single trial's."""
+    budgets = settings.budgets
+    return Patience(ask_s=budgets.stop_grace_s, hung_s=budgets.heartbeat_s)
+
+
+def _differences(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
+    """What decides results and is not as it was at the folder's first start, a sentence each."""
+    names = sorted(before.keys() | now.keys())
+    return [
+        f"{name}: {before.get(name, 'not there')} -> {now.get(name, 'not there')}; applies from the next iteration"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]

@@ -12,7 +12,7 @@ from supervisor.journal import checkpoint
 from supervisor.journal.checkpoint import Snapshot
 from supervisor.journal.log import LOG_NAME, chain_of, cut_torn_tail, read_log
 from supervisor.record import FIRST_CHAIN, Record
-from supervisor.state import State, TargetState, fold
+from supervisor.state import State, TargetState, fold, fold_all
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,16 @@ def adopt(state: State, incumbents: Mapping[str, Version]) -> State:
             versions = {**known.versions, version.name: version}
             targets[key] = replace(known, incumbent=version, versions=versions)
     return replace(state, targets=targets)
+
+
+def recover_reading(run_dir: Path, run_id: str) -> tuple[State, tuple[Record, ...]]:
+    """State and lines for somebody who only looks: no lock is taken and nothing is written."""
+    log = read_log(run_dir)
+    snapshot, _ = checkpoint.load(run_dir)
+    _same_run(run_dir, run_id, snapshot, log.records)
+    start = _start(snapshot, log.records)
+    base, tail = start if start is not None else _history_lost(log.records)
+    return fold_all(base, tail), log.records
 
 
 def known_versions(run_dir: Path) -> dict[str, dict[str, Version]]:

@@ -1,0 +1,104 @@
+"""Commands for a running supervisor: dropped as requests, or carried out here when none runs."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+
+from supervisor.commands.export import find_version
+from supervisor.commands.run import RunOptions, run_supervisor
+from supervisor.config.marks import scalar
+from supervisor.contract import Scalar
+from supervisor.errors import UsageError
+from supervisor.journal import requests
+from supervisor.journal.identity import lock_is_held
+from supervisor.journal.recovery import known_versions
+from supervisor.journal.requests import Action, Request
+from supervisor.search.setup import load_setup
+
+DONE = {
+    Action.PAUSE: "paused: the trial in flight saves itself; incumbent resume goes on",
+    Action.RESUME: "goes on",
+    Action.STOP: "stopping: the trial in flight saves itself, then the supervisor leaves",
+}
+
+
+def ask(run_dir: Path, action: Action) -> int:
+    """pause, resume, stop."""
+    _require(run_dir)
+    running = lock_is_held(run_dir)
+    if action is Action.STOP and not running:
+        typer.echo(f"no supervisor runs in {run_dir}")
+        return 0
+    _drop(run_dir, action)
+    typer.echo(DONE[action] if running else f"noted for the next start in {run_dir}: {action.value}")
+    return 0
+
+
+def ask_enqueue(run_dir: Path, config: Path | None, target: str, values: Sequence[str]) -> int:
+    """Range-checked here, so that a mistake is answered at once; judged like any other candidate later."""
+    _require(run_dir)
+    definitions = load_setup(config, os.environ, {"run.targets": ["*"]}).targets
+    if target not in definitions:
+        raise UsageError(f"there is no target {target}; there are {', '.join(definitions)}")
+    params, problems = _parse(values)
+    definition = definitions[target]
+    wanted = {**definition.defaults(), **params}
+    problems += definition.problems(wanted)
+    if problems:
+        raise UsageError("\n".join(problems))
+    _drop(run_dir, Action.ENQUEUE, target, params=params)
+    when = "next" if lock_is_held(run_dir) else "at the next start"
+    typer.echo(f"{target}: {', '.join(f'{name}={value}' for name, value in params.items())} is tried {when}")
+    return 0
+
+
+def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, version: str | None) -> int:
+    """promote and rollback: an iteration of its own, carried out at once where no supervisor runs."""
+    _require(run_dir)
+    if version is not None:
+        find_version(run_dir, target, version)
+    elif target not in known_versions(run_dir):
+        raise UsageError(f"{target} has no version in {run_dir} to go back from")
+    _drop(run_dir, action, target, version)
+    if lock_is_held(run_dir):
+        typer.echo(f"asked the running supervisor: {action.value} {target} {version or ''}".rstrip())
+        return 0
+    return run_supervisor(RunOptions(run_dir, config, requests_only=True))
+
+
+def _drop(
+    run_dir: Path,
+    action: Action,
+    target: str | None = None,
+    version: str | None = None,
+    params: Mapping[str, Scalar] | None = None,
+) -> None:
+    request = Request(uuid.uuid4().hex, time.time_ns(), action, target, version, params or {})
+    requests.drop(run_dir, request)
+
+
+def _parse(values: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
+    params: dict[str, Scalar] = {}
+    problems: list[str] = []
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals:
+            problems.append(f"{text!r}: give name=value")
+            continue
+        parsed = scalar(value)
+        if isinstance(parsed, Scalar):
+            params[name] = parsed
+        else:
+            problems.append(f"{name}: {value!r} is no value of a parameter")
+    return params, problems
+
+
+def _require(run_dir: Path) -> None:
+    if not (run_dir / "run.json").exists():
+        raise UsageError(f"{run_dir} holds no run; start one (tools/start_training.sh) or give its --run-dir")

@@ -1,0 +1,148 @@
+"""`incumbent doctor`: what this machine and this installation lack, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import typer
+
+from supervisor.errors import ConfigurationError, IncumbentError
+from supervisor.execution.gpu import Gpu
+from supervisor.execution.local import LocalExecutor
+from supervisor.search.setup import Setup, load_setup
+from supervisor.serving.probe import probe_server
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check. `ok` is None where the answer is neither good nor bad."""
+
+    name: str
+    ok: bool | None
+    text: str
+
+
+def examine(run_dir: Path, config: Path | None, as_json: bool) -> int:
+    """Print every finding; 1 when one of them is bad."""
+    findings = list(_findings(run_dir, config))
+    bad = any(finding.ok is False for finding in findings)
+    if as_json:
+        body = {"ok": not bad, "findings": [vars(finding) for finding in findings]}
+        typer.echo(json.dumps(body, indent=2))
+        return int(bad)
+    marks = {True: "ok  ", False: "BAD ", None: "note"}
+    for finding in findings:
+        typer.echo(f"{marks[finding.ok]}  {finding.name:14s} {finding.text}")
+    return int(bad)
+
+
+def _findings(run_dir: Path, config: Path | None) -> Iterator[Finding]:
+    yield _python()
+    yield _onnxruntime()
+    yield _import_name()
+    yield from _configuration(config, lambda setup: _serving_port(setup, run_dir))
+    yield _trial_process()
+    yield _gpu()
+    yield _memory()
+    yield _run_folder(run_dir)
+    yield _compiler()
+
+
+def _python() -> Finding:
+    text = f"{sys.version.split()[0]} at {sys.executable}"
+    return Finding("python", sys.version_info >= (3, 11), text)
+
+
+def _onnxruntime() -> Finding:
+    found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
+    if len(found) == 1:
+        return Finding("onnxruntime", True, f"{found[0]} {metadata.version(found[0])}")
+    what = "both installed, they overwrite each other" if found else "not installed"
+    return Finding("onnxruntime", False, f"{what}; remove .venv and run tools/setup.sh")
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _import_name() -> Finding:
+    """supervisord installs a package of the same import name: whichever comes first on the path wins."""
+    if _installed("supervisor"):
+        return Finding(
+            "import name",
+            False,
+            "the package supervisor (supervisord) is installed here too; use separate environments",
+        )
+    return Finding("import name", True, "no other package is called supervisor")
+
+
+def _configuration(config: Path | None, then: Callable[[Setup], Finding]) -> Iterator[Finding]:
+    try:
+        setup = load_setup(config, os.environ, {})
+    except ConfigurationError as error:
+        for problem in error.problems:
+            yield Finding("configuration", False, problem)
+        return
+    yield Finding("configuration", True, f"{config or 'defaults'}, {len(setup.targets)} targets")
+    yield then(setup)
+
+
+def _serving_port(setup: Setup, run_dir: Path) -> Finding:
+    serving = setup.settings.serving
+    health = probe_server(serving.host, serving.port)
+    if health is not None:
+        return Finding("port", True, f"{serving.port}: an incumbent server answers there, {health.models} models")
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        taken = probe.connect_ex((serving.host, serving.port)) == 0
+    if taken:
+        return Finding("port", False, f"{serving.port} is taken by another program; set serving.port")
+    return Finding("port", True, f"{serving.host}:{serving.port} is free")
+
+
+def _trial_process() -> Finding:
+    try:
+        executor = LocalExecutor()
+    except IncumbentError as error:
+        return Finding("trial process", False, str(error))
+    executor.close()
+    return Finding("trial process", True, "torch and the exporter load")
+
+
+def _gpu() -> Finding:
+    notes: list[str] = []
+    gpu = Gpu.find(notes.append)
+    return Finding("GPU", None if gpu is None else True, "; ".join(notes) or "found")
+
+
+def _memory() -> Finding:
+    total = psutil.virtual_memory().total
+    return Finding("memory", total >= 2 * GIB, f"{total / GIB:.1f} GiB, {psutil.cpu_count()} CPUs")
+
+
+def _run_folder(run_dir: Path) -> Finding:
+    existing = run_dir if run_dir.is_dir() else run_dir.resolve().parent
+    if not os.access(existing, os.W_OK):
+        return Finding("run folder", False, f"{existing} cannot be written; give another --run-dir")
+    free = shutil.disk_usage(existing).free
+    return Finding("run folder", free >= GIB, f"{run_dir}, {free / GIB:.1f} GiB free")
+
+
+def _compiler() -> Finding:
+    found = shutil.which("cc")
+    return Finding("C compiler", None, found or "none: needed only for the example target written in C")

@@ -1,0 +1,56 @@
+"""`incumbent run --dry-run`: what a start would do, with nothing written and nothing run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from supervisor.console import percent
+from supervisor.journal.identity import load_identity, lock_is_held
+from supervisor.journal.log import read_log
+from supervisor.journal.recovery import known_versions
+from supervisor.registry.active import ActiveFile
+from supervisor.search.setup import Setup
+
+
+def print_plan(run_dir: Path, setup: Setup) -> int:
+    """The targets in order, with what each trial costs and starts from."""
+    settings = setup.settings
+    identity = load_identity(run_dir) if run_dir.is_dir() else None
+    records = read_log(run_dir).records if identity else ()
+    active = ActiveFile.read(run_dir) if identity else None
+    incumbents = active.targets if active else {}
+    table = Table(box=None, pad_edge=False)
+    for title in ("target", "kind", "next", "parameters", "screen games", "steps", "starts from", "incumbent"):
+        table.add_column(title)
+    for key, target in setup.targets.items():
+        entry = incumbents.get(key)
+        fresh = entry is None
+        table.add_row(
+            key,
+            target.kind,
+            "baseline" if fresh else settings.search.sampler,
+            str(len(target.space.names)),
+            str(settings.run.baseline_games if fresh else settings.games_of(settings.search.sampler)),
+            str(target.steps) if target.steps else "-",
+            "scratch" if fresh else settings.run.start_from,
+            entry.version if entry else "none yet",
+        )
+    RichConsole().print(table)
+    limit = settings.run.max_iterations
+    typer.echo(
+        f"{run_dir}: {'run ' + identity.run_id if identity else 'a new run'}, seed {settings.run.seed},"
+        f" {len(records)} iterations in its log, {sum(map(len, known_versions(run_dir).values())) if identity else 0}"
+        f" versions; {'without end' if limit is None else f'until iteration {limit}'}"
+    )
+    promotion = settings.promotion
+    typer.echo(
+        f"promotion: {promotion.mode}, at most {percent(promotion.alpha)} false ({promotion.error}), gain above"
+        f" {promotion.min_improvement:g}, {promotion.measure_pairs} measuring pairs"
+    )
+    if run_dir.is_dir() and lock_is_held(run_dir):
+        typer.echo("a supervisor is running there now")
+    return 0

@@ -1,0 +1,116 @@
+"""A whole supervisor in one process on targets that cost nothing: real journal, fold, sampler, promotion, registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from supervisor.committing import Committer
+from supervisor.config.settings import Settings
+from supervisor.contract import TrialSpec
+from supervisor.execution.resources import Admission
+from supervisor.journal.events import Events
+from supervisor.journal.identity import RunIdentity, RunLock
+from supervisor.journal.log import Log
+from supervisor.journal.recovery import recover
+from supervisor.loop import Supervisor
+from supervisor.memory import Memory
+from supervisor.parts import Parts, Projections
+from supervisor.projections import RunProjections
+from supervisor.record import Record
+from supervisor.registry.store import ModelStore
+from supervisor.search.policy import Proposer
+from supervisor.search.space import Parameter, Space
+from supervisor.search.target import TargetDefinition
+from supervisor.signals import Signals
+from supervisor.state import State
+from tests.support.inline_executor import InlineExecutor
+from trainers import worker
+
+TARGETS = ("aggressive/noop", "mage/noop")
+
+
+def definition(key: str) -> TargetDefinition:
+    space = Space(
+        (
+            Parameter("skill", "float", default=0.3, low=0.0, high=1.0),
+            Parameter("other", "float", default=1.0, low=0.1, high=10.0, log=True),
+            Parameter("whole", "int", default=4, low=1, high=9),
+        )
+    )
+    return TargetDefinition(
+        key=key,
+        kind="tests.support.noop:NoopTarget",
+        space=space,
+        frequency="high",
+        steps=1,
+        wall_s=60.0,
+        contenders="screened",
+        games_cheap=False,
+        scale="small",
+    )
+
+
+@dataclass
+class SmallRun:
+    """One run folder. `run` is one start of the supervisor; several in a row are restarts."""
+
+    run_dir: Path
+    targets: Sequence[str] = TARGETS
+    window: int = 1
+    settings: dict[str, dict[str, object]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    proposed: list[TrialSpec] = field(default_factory=list)
+
+    def run(
+        self,
+        iterations: int,
+        worker_main: Callable[[str], int] = worker.main,
+        projections: Projections | None = None,
+        signals: Signals | None = None,
+        slots: int = 1,
+        requests_only: bool = False,
+        admission: Callable[[], Admission] = lambda: Admission(True, ""),
+    ) -> State:
+        self.run_dir.mkdir(exist_ok=True)
+        run = {"max_iterations": iterations, "targets": list(self.targets), "workers": slots}
+        settings = Settings.model_validate({**self.settings, "run": {**run, **self.settings.get("run", {})}})
+        lock = RunLock(self.run_dir)
+        lock.acquire()
+        recovered = recover(self.run_dir, "run", self.window)
+        memory = Memory.of(recovered, self.window)
+        store = ModelStore(self.run_dir)
+        definitions = {key: definition(key) for key in self.targets}
+        events = Events(self.run_dir, lambda: "2000-01-01T00:00:00Z", self.said.append)
+        own = projections or RunProjections(self.run_dir, settings, definitions, store, events, None, None)
+        parts = Parts(
+            run_dir=self.run_dir,
+            identity=RunIdentity("run", settings.run.seed, self.window, "folder", {}),
+            settings=settings,
+            definitions=definitions,
+            lock=lock,
+            executor=InlineExecutor(worker_main, slots),
+            proposer=Proposer(),
+            projections=own,
+            store=store,
+            events=events,
+            say=self.said.append,
+            admission=admission,
+            versions={"test": "1"},
+        )
+        try:
+            own.catch_up(memory.state, memory.records)
+            committer = Committer(parts, memory, Log(self.run_dir, memory.state.chain))
+            Supervisor(parts, memory, committer, signals or Signals()).run(requests_only)
+        finally:
+            parts.executor.close()
+            parts.proposer.close()
+            own.close()
+            lock.release()
+        return memory.state
+
+
+def comparable(records: Sequence[Record]) -> list[dict[str, object]]:
+    """Lines without what a clock says."""
+    return [{name: value for name, value in vars(record).items() if name != "time"} for record in records]
