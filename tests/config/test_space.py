@@ -15,7 +15,7 @@ LR = Parameter("lr", "float", 1e-3, 1e-5, 1e-1, log=True)
 LAYERS = Parameter("layers", "int", 3, 1, 6)
 MODE = Parameter("mode", "categorical", "b", choices=("a", "b", "c"))
 FLAG = Parameter("flag", "categorical", True, choices=(True, False, 1, 0))
-GRID = Parameter("grid", "float", 0.5, 0.0, 1.1, step=0.25)
+GRID = Parameter("grid", "float", 0.5, 0.0, 1.2, step=0.25)  # the grid does not meet high
 SPACE = Space((MODE, LR, LAYERS, GRID, FLAG))
 
 bounds = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
