@@ -233,8 +233,9 @@ def test_a_restart_serves_exactly_what_is_active(tmp_path: Path) -> None:
     expected = {("aggressive/combat_dqn", "v000003"), ("mage/combat_dqn", "v000004")}
     for _ in range(2):
         with ServerProcess(folder.path) as server:
-            listed = server.get("/models").body["models"]
-            assert {(f"{m['archetype']}/{m['model_type']}", m["version"]) for m in listed} == expected
+            body = server.get("/models").body
+            assert {(f"{m['archetype']}/{m['model_type']}", m["version"]) for m in body["models"]} == expected
+            assert body["refused"] == []
             server.process.kill()  # the first of the two ends by kill -9
             server.process.wait()
 

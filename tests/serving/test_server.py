@@ -123,6 +123,12 @@ def test_an_endless_chunked_body_is_refused(server: ServerProcess) -> None:
     connection.close()
 
 
+def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(server: ServerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as raw:
+        raw.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: {10**12}\r\n\r\n".encode())
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_compressed_body_is_refused_by_name(server: ServerProcess) -> None:
     reply = server.request("POST", INFER, b"\x1f\x8b", **{"Content-Encoding": "gzip"})
     assert (reply.status, reply.code) == (415, "unsupported_encoding")

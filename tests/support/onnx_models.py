@@ -170,9 +170,7 @@ def two_gigabytes() -> bytes:
 
 def doubling(times: int) -> bytes:
     """Concatenates the state with itself again and again: 64 floats become 2**times as many."""
-    nodes = [
-        helper.make_node("Concat", [f"d{i}" if i else "state"] * 2, [f"d{i + 1}"], axis=1) for i in range(times)
-    ]
+    nodes = [helper.make_node("Concat", [f"d{i}" if i else "state"] * 2, [f"d{i + 1}"], axis=1) for i in range(times)]
     nodes += [
         helper.make_node("ReduceMax", [f"d{times}", "axes"], ["m"], keepdims=1),
         helper.make_node("Add", ["state", "m"], ["x"]),
