@@ -28,6 +28,14 @@ def test_the_interval_holds_the_observed_mean_and_stays_in_range(differences):
     assert -1 <= low <= mean <= high <= 1
 
 
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_results_that_drift_leave_the_observed_mean_in_the_interval(side):
+    """The large bets of quiet games know nothing of the losses to come, and exclude even the mean."""
+    low, high = confidence_interval(_batched([0.0] * 200 + [side] * 200))
+    assert low <= side / 2 <= high
+    assert side / 2 in (low, high)  # the case at hand: one limit was moved to it
+
+
 @settings(max_examples=100, deadline=None)
 @given(DIFFERENCES)
 def test_with_the_sides_exchanged_the_interval_is_mirrored(differences):

@@ -24,6 +24,9 @@ from supervisor.contract import (
     Version,
 )
 from supervisor.promotion import paired
+from supervisor.search.policy import Proposal
+from supervisor.search.space import Space
+from supervisor.search.target import TargetDefinition
 from supervisor.state import TargetState
 from tests.benchmarks import promotion, promotion_report
 from tests.benchmarks.promotion_pipelines import PIPELINES, Pool, chances, tops_up
@@ -195,7 +198,10 @@ def test_the_pool_is_the_one_that_is_published(wins, losses, topup_wins, topup_l
 
 
 def test_fresh_games_are_played_when_the_supervisor_plays_them():
+    definition = TargetDefinition("mage/combat_dqn", "arena", Space(()), "high", 1, 1.0, "screened", False, "small")
+    proposal = Proposal(sampler="spsa", purpose="search", params={}, changed=(), games=100)
     for number in range(2, 60):
         target = TargetState(iterations=number - 1, incumbent=INCUMBENT, pool=Tally(25, 0, 25))
-        games = planning.topup_games(target, Settings())
-        assert games == (PromotionSettings().topup_games if tops_up(number, PromotionSettings()) else 0)
+        spec = planning.spec_for("run", number, definition, proposal, target, Settings(), (), {})
+        due = tops_up(number, PromotionSettings())
+        assert spec.topup_games == (PromotionSettings().topup_games if due else 0)

@@ -45,6 +45,7 @@ def test_the_verdict_on_a_trials_games_is_that_of_its_pairs_in_order_of_seed(tmp
         _block("candidate", 0, [1.0] * 50),
         _block("incumbent", 0, [0.5] * 50),
         _block("candidate", 100, [1.0] * 50),  # the incumbent's half has not been played yet
+        _block("candidate", 0, [0.0] * 50, phase="measure"),
     ]
     games = replay.read(_write(tmp_path / "games.jsonl", rows))
     assert games.pairs == ((1.0, 0.5),) * 50 + ((0.0, 1.0),) * 50
