@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
+from typer._click.exceptions import ClickException
 
 from supervisor.errors import IncumbentError
 from supervisor.signals import EXIT_INTERRUPTED
@@ -217,7 +217,7 @@ def run_cli(arguments: list[str]) -> int:
     except IncumbentError as error:
         typer.echo(error, err=True)
         return error.exit_code
-    except click.ClickException as error:
+    except ClickException as error:
         error.show()
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):

@@ -133,7 +133,7 @@ class ArenaTarget:
             weights=work / WEIGHTS_NAME,
             interface=interface(layers, *names),
             measured=measured,
-            metrics={**learner.metrics(), "action_entropy_bits": measured["action_entropy_bits"]},
+            metrics={**learner.metrics(), "entropy_bits": measured["entropy_bits"]},
             latency=latency,
         )
 
@@ -150,7 +150,7 @@ class ArenaTarget:
         measured = {
             "onnx_difference": float(np.abs(answers - expected).max()) if finite else float(np.finfo(np.float32).max),
             "finite": float(finite),
-            "action_entropy_bits": entropy_bits(answers.argmax(1), self._type.outputs),
+            "entropy_bits": entropy_bits(answers.argmax(1), self._type.outputs),
             "latency_ms_batch_1": batch_1_s * 1000,
             "latency_ms_batch_128": batch_128_s * 1000,
         }

@@ -34,6 +34,7 @@ from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposer
 from supervisor.search.projector import Projector
 from supervisor.search.setup import Setup, load_setup
+from supervisor.search.space import Space
 from supervisor.signals import Signals
 from supervisor.versions import library_versions
 
@@ -169,6 +170,9 @@ class _Run:
             versions=library_versions(),
             clock=self._clock,
         )
+
+    def _spaces(self) -> dict[str, Space]:
+        return {key: target.space for key, target in self._setup.targets.items()}
 
     def _limited(self, memory: Memory) -> Settings:
         settings = self._setup.settings

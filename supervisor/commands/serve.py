@@ -13,9 +13,9 @@ from supervisor.journal.identity import load_identity
 from supervisor.journal.recovery import known_versions
 from supervisor.parts import Clock
 from supervisor.search.setup import load_setup
+from supervisor.serving.errors import PortTakenError
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.probe import probe_server
-from supervisor.serving.errors import PortTakenError
 from supervisor.serving.server import run_server
 
 

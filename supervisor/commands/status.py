@@ -154,10 +154,9 @@ def _progress(trial: Flying) -> str:
 def as_object(status: Status) -> dict[str, Json]:
     """The same as JSON."""
     targets: dict[str, Json] = {}
-    versions: list[Json]
     for key, target in sorted(status.state.targets.items()):
         low, high = interval(target.pool)
-        versions = [*sorted(target.versions)]
+        versions: list[Json] = [*sorted(target.versions)]
         targets[key] = {
             "incumbent": target.incumbent.name if target.incumbent else None,
             "best_win_rate": target.pool.rate,
@@ -167,7 +166,7 @@ def as_object(status: Status) -> dict[str, Json]:
             "iterations": target.iterations,
             "since_promotion": target.search.since_promotion,
             "promotions": target.promotions,
-            "versions": sorted(target.versions),
+            "versions": versions,
             "rolled_back": list(target.rolled_back),
         }
     return {

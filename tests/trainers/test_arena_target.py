@@ -50,13 +50,13 @@ def test_a_candidate_has_its_files_its_interface_and_what_the_guards_ask_for(tmp
     assert set(built.measured) == {
         "onnx_difference",
         "finite",
-        "action_entropy_bits",
+        "entropy_bits",
         "latency_ms_batch_1",
         "latency_ms_batch_128",
     }
     assert built.measured["onnx_difference"] <= 1e-4
     assert built.measured["finite"] == 1.0
-    assert 0.0 <= built.measured["action_entropy_bits"] <= np.log2(10)
+    assert 0.0 <= built.measured["entropy_bits"] <= np.log2(10)
     assert built.measured["latency_ms_batch_1"] > 0.0
     assert built.latency["batch_128_p95_s"] * 1000 == built.measured["latency_ms_batch_128"]
     assert not [name for name in built.metrics if "latency" in name]

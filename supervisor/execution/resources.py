@@ -1,0 +1,121 @@
+"""Whether a trial may start beside whatever else this machine does. What our own processes use does not count."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from supervisor.config.settings import ResourceSettings
+from supervisor.execution.gpu import Gpu
+
+MIB = 2**20
+RELEASE = 0.9  # once held back, a trial starts only when use has fallen to this share of the limit
+LOOK_S = 1.0  # a look at all processes costs milliseconds: no more often than this
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Use by other programs. CPU in percent of all CPUs together, the GPU's memory as a fraction; None without GPU."""
+
+    cpu_percent: float
+    ram_gb: float
+    vram_fraction: float | None
+    free_disk_mb: float
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The answer, and where it is no, what is short."""
+
+    admitted: bool
+    reason: str = ""
+
+
+def admit(sample: Sample, limits: ResourceSettings, held: bool) -> Admission:
+    """Pure. `held`: the last answer was no; then use must fall clearly below the limits, so that it does not flutter."""
+    share = RELEASE if held else 1.0
+    short: list[str] = []
+    if limits.max_cpu_percent is not None and sample.cpu_percent > limits.max_cpu_percent * share:
+        short.append(f"other programs use {sample.cpu_percent:.0f} % CPU (limit {limits.max_cpu_percent:g} %)")
+    if limits.max_ram_gb is not None and sample.ram_gb > limits.max_ram_gb * share:
+        short.append(f"other programs use {sample.ram_gb:.1f} GB of memory (limit {limits.max_ram_gb:g} GB)")
+    if sample.vram_fraction is not None and sample.vram_fraction > limits.max_vram_fraction * share:
+        used, limit = 100 * sample.vram_fraction, 100 * limits.max_vram_fraction
+        short.append(f"other programs use {used:.0f} % of the GPU's memory (limit {limit:.0f} %)")
+    if sample.free_disk_mb < limits.min_free_disk_mb / share:
+        short.append(f"the disk has {sample.free_disk_mb:.0f} MB free (limit {limits.min_free_disk_mb} MB)")
+    return Admission(not short, "; ".join(short))
+
+
+class Monitor:
+    """Takes samples and remembers the last answer."""
+
+    def __init__(self, run_dir: Path, limits: ResourceSettings, gpu: Gpu | None) -> None:
+        self._run_dir = run_dir
+        self._limits = limits
+        self._gpu = gpu
+        self._answer = Admission(True)
+        self._looked_s = float("-inf")
+        self._cpu_before = self._cpu_times()
+
+    def admission(self) -> Admission:
+        """Whether a trial may start now; a fresh look at most once a second."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._answer = admit(self._sample(), self._limits, held=not self._answer.admitted)
+        return self._answer
+
+    def _sample(self) -> Sample:
+        mine = _own_processes()
+        memory = psutil.virtual_memory()
+        own_bytes = sum(_rss(process) for process in mine)
+        vram = None
+        if self._gpu is not None:
+            used = self._gpu.memory({process.pid for process in mine})
+            vram = (used.used_mb - used.mine_mb) / used.total_mb
+        return Sample(
+            cpu_percent=self._foreign_cpu_percent(),
+            ram_gb=max(0.0, memory.total - memory.available - own_bytes) / 2**30,
+            vram_fraction=vram,
+            free_disk_mb=shutil.disk_usage(self._run_dir).free / MIB,
+        )
+
+    def _foreign_cpu_percent(self) -> float:
+        """Since the last look. What finished children of ours used is in our own times too."""
+        before, now = self._cpu_before, self._cpu_times()
+        self._cpu_before = now
+        elapsed_s = (now[0] - before[0]) * (os.cpu_count() or 1)
+        if elapsed_s <= 0:
+            return 0.0
+        return max(0.0, 100 * ((now[1] - before[1]) - (now[2] - before[2])) / elapsed_s)
+
+    def _cpu_times(self) -> tuple[float, float, float]:
+        """(clock, busy seconds of all CPUs, busy seconds of our own tree)."""
+        total = psutil.cpu_times()
+        busy = sum(total) - total.idle - getattr(total, "iowait", 0.0) - getattr(total, "guest", 0.0)
+        own = 0.0
+        for process in _own_processes():
+            try:
+                times = process.cpu_times()
+            except psutil.Error:
+                continue
+            own += sum(times[:4])
+        return time.monotonic(), busy, own
+
+
+def _own_processes() -> list[psutil.Process]:
+    own = psutil.Process()
+    return [own, *own.children(recursive=True)]
+
+
+def _rss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
