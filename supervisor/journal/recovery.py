@@ -10,7 +10,7 @@ from supervisor.contract import Version, as_json
 from supervisor.errors import DamagedStateError
 from supervisor.journal import checkpoint
 from supervisor.journal.checkpoint import Snapshot
-from supervisor.journal.log import LOG_NAME, chain_of, cut_torn_tail, read_log
+from supervisor.journal.log import LOG_NAME, chain_of, cut_torn_tail, read_log, version_records
 from supervisor.record import FIRST_CHAIN, Record
 from supervisor.state import State, TargetState, fold, fold_all
 
@@ -154,7 +154,7 @@ def known_versions(run_dir: Path) -> dict[str, dict[str, Version]]:
     if snapshot is not None:
         for key, target in snapshot.state().targets.items():
             found[key] = dict(target.versions)
-    for record in read_log(run_dir).records:
+    for record in version_records(run_dir):
         made = record.made_version
         if made is not None:
             found.setdefault(record.target, {}).setdefault(made.name, made)

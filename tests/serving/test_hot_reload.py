@@ -277,7 +277,7 @@ def test_damaged_files_of_the_supervisor_stop_no_answer(tmp_path: Path) -> None:
         assert (server.post(RELOAD).status, server.post(RELOAD).code) == (503, "active_damaged")
         active.write_bytes(intact)
         lines = log.read_bytes()
-        log.write_bytes(b"not json\n")
+        log.write_bytes(b'{"version":"v000001"}\n')
         assert (server.post(RELOAD).status, server.post(RELOAD).code) == (503, "log_unreadable")
         assert server.post(INFER, {"state": STATES[0].tolist()}).body["version"] == good.name
         log.write_bytes(lines + b'{"torn":')
