@@ -232,7 +232,7 @@ def test_mistakes_in_several_files_and_in_the_settings_are_one_list(tmp_path: Pa
         "    params:\n"
         "      dqn.gama: 0.9\n"
         "      dqn.gamma: 9\n"
-        "      dqn.double: 1\n"
+        "      dqn.hidden: 12\n"
         "      reward.kills: 3\n"
     )
     with pytest.raises(ConfigurationError) as caught:
@@ -243,7 +243,7 @@ def test_mistakes_in_several_files_and_in_the_settings_are_one_list(tmp_path: Pa
         (f"{path}:3:20", "did you mean 'tank/combat_dqn'?"),
         (f"{path}:6:17", "did you mean 'dqn.gamma'?"),
         (f"{path}:7:18", "out of range"),
-        (f"{path}:8:19", "give a value like True"),
+        (f"{path}:8:19", "give a value like '128,128'"),
         (f"{path}:9:21", "no such parameter of this target"),
         (f"{folder}/models/tiny.yaml:5:22", "did you mean 'int'?"),
         (f"{folder}/archetypes/calm.yaml:5:44", "give a number"),
