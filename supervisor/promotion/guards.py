@@ -25,7 +25,7 @@ EXPLAINED_VARIANCE = "explained_variance"
 
 # Guards' names
 WIN_RATE = "win_rate"
-FINITE = "finite"
+FINITE = "finite"  # value: how many quantities were not; in TrialResult.measured: 1 if all outputs were
 
 FP16_DIFFERENCE = 1e-2
 FP16_EQUAL_ACTIONS = 0.995
@@ -73,7 +73,7 @@ def evaluate(
 
 def _technical(settings: GuardSettings, result: TrialResult) -> Iterator[tuple[str, Guard]]:
     measured = result.measured
-    broken = sum(not math.isfinite(value) for value in measured.values())
+    broken = sum(not math.isfinite(value) for value in measured.values()) + (measured.get(FINITE, 1.0) != 1.0)
     yield FINITE, Guard(value=float(broken), bound=0.0, passed=broken == 0)
     yield ONNX_DIFFERENCE, _at_most(measured.get(ONNX_DIFFERENCE), settings.max_onnx_difference)
     if ONNX_DIFFERENCE_FP16 in measured:

@@ -95,6 +95,11 @@ def test_a_number_that_is_not_finite_never_passes_and_never_reaches_the_log(valu
         assert not found["onnx_difference"].passed
 
 
+def test_a_model_that_answered_with_nan_is_known_by_the_trials_own_word():
+    assert _evaluate(_measured(finite=1.0))["finite"].passed
+    assert _evaluate(_measured(finite=0.0), first=True)["finite"] == Guard(1.0, 0.0, False)
+
+
 def test_an_fp16_export_has_bounds_of_its_own_where_there_is_one():
     assert "onnx_difference_fp16" not in _evaluate(RESULT)
     fine = _evaluate(_measured(onnx_difference_fp16=9e-3, equal_actions_fp16=0.996))
