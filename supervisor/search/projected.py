@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -10,13 +9,13 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from supervisor.contract import Json, Params, Reason, Scalar, Status, TrialSpec
+from supervisor.promotion.wilson import wilson_interval
 from supervisor.record import Record
 from supervisor.search.samplers.distributions import distribution, on_grid
 from supervisor.search.space import Space
 
 METRIC = "win_rate"
 RUN_KEY, ITERATION_KEY = "run_id", "iteration"  # user attributes that identify a trial
-NORMAL_95 = 1.959964  # two-sided 95 % quantile of the standard normal distribution
 
 
 def running_trial(spec: TrialSpec, space: Space) -> FrozenTrial:
@@ -61,7 +60,7 @@ def verdict_attrs(record: Record) -> dict[str, Json]:
         "promoted": record.promoted,
         "reason": record.reason.value,
         "version": record.version,
-        "win_rate_ci": list(_wilson(record)) if record.win_rate is not None else None,
+        "win_rate_ci": None if record.win_rate is None else _interval(record),
     }
 
 
@@ -122,18 +121,10 @@ def _trial(
     )
 
 
-def _wilson(record: Record) -> tuple[float, float]:
-    """95 % interval of the screen win rate, draws as half a win.
-
-    Source: E. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
-    """
+def _interval(record: Record) -> list[Json]:
+    """95 % interval of the win rate on the screen, which is what the trial's value was taken from."""
     games = record.wins + record.draws + record.losses
-    if games == 0:
-        return (0.0, 1.0)
-    rate, z2 = (record.wins + record.draws / 2) / games, NORMAL_95**2
-    centre = (rate + z2 / (2 * games)) / (1 + z2 / games)
-    half = NORMAL_95 / (1 + z2 / games) * math.sqrt(rate * (1 - rate) / games + z2 / (4 * games**2))
-    return (round(max(centre - half, 0.0), 4), round(min(centre + half, 1.0), 4))
+    return [round(limit, 4) for limit in wilson_interval(record.wins + record.draws / 2, games)]
 
 
 def _local(text: Json) -> datetime | None:

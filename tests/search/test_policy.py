@@ -64,18 +64,25 @@ def run(
 @pytest.mark.parametrize("window", [1, 4])
 def test_a_run_restarted_again_and_again_proposes_what_an_undisturbed_one_does(sampler: str, window: int) -> None:
     config = settings(sampler)
-    undisturbed, _ = run(config, 40, window)
-    assert run(config, 40, window, restart_every=3)[0] == undisturbed
-    assert run(settings(sampler, seed=8), 40, window)[0] != undisturbed
+    undisturbed, _ = run(config, 30, window)
+    assert run(config, 30, window, restart_every=3)[0] == undisturbed
+    assert run(settings(sampler, seed=8), 5, window)[0] != undisturbed[:5]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_study_that_grew_with_the_lines_proposes_what_one_built_from_all_of_them_does(sampler: str) -> None:
     config = settings(sampler)
-    grown, lines = Proposer(), run(config, 60)[1]
-    for iteration in range(1, 62):
+    grown, lines = Proposer(), run(config, 66)[1]
+    for iteration in (*range(1, 67, 6), 66, 67):
         asked = request(iteration, SPACE, lines[: iteration - 1], incumbent=INCUMBENT, config=config)
         assert grown.propose(asked) == Proposer().propose(asked), iteration
+
+
+@pytest.mark.parametrize(("sampler", "generation"), [("cmaes", 6), ("nsga2", 1)])
+def test_generations_go_on_from_what_the_lines_hold(sampler: str, generation: int) -> None:
+    found = [proposal.search["generation"] for proposal in run(settings(sampler), 60)[0]]
+    assert found == sorted(found)  # type: ignore[type-var]
+    assert found[-1] == generation
 
 
 @pytest.mark.slow

@@ -15,8 +15,6 @@ from supervisor.search.samplers.distributions import Distributions
 if TYPE_CHECKING:
     from optuna.study import Study
 
-NSGA2_GENERATION_KEY = NSGAIISampler._get_generation_key()
-
 
 class IndexedQmcSampler(QMCSampler):
     """Takes the point `index` of a scrambled Sobol sequence over `known`, instead of counting in the study.
@@ -52,3 +50,6 @@ class ReplayedNsga2Sampler(NSGAIISampler):
         for generation in range(1, self.get_trial_generation(study, trial)):
             self.get_parent_population(study, generation)
         return super().sample_relative(study, trial, search_space)
+
+
+NSGA2_GENERATION_KEY = ReplayedNsga2Sampler._get_generation_key()
