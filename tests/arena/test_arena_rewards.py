@@ -20,8 +20,10 @@ every_term = pytest.mark.parametrize(
 def test_every_term_is_met_in_play(archetype: str, term: str) -> None:
     """A term that never pays would be a parameter that a search tunes for nothing."""
     seeds = np.arange(256, dtype=np.uint64)
-    arena = Arena(256, archetype, 1, {term: 1.0}, strength=0.3)
-    paid = sum(float(np.abs(step.reward).sum()) for step in play(arena, seeds, 120))
+    paid = 0.0
+    for strength in (0.3, 1.5):  # a foe to beat, and one to fall to
+        arena = Arena(256, archetype, 1, {term: 1.0}, strength=strength)
+        paid += sum(float(np.abs(step.reward).sum()) for step in play(arena, seeds, 101))
     assert paid > 0
 
 
