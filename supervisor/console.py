@@ -83,14 +83,15 @@ def line_for_people(record: Record) -> str:
         parts.append(f"win {percent(record.win_rate)}")
     if record.delta is not None:
         parts.append(f"against incumbent {100 * record.delta:+.1f}")
-    parts.append(_outcome(record))
+    parts.append(outcome_for_people(record))
     if record.best_win_rate is not None:
         parts.append(f"best {percent(record.best_win_rate)}")
     parts.append(_cost(record))
     return "  ".join(part for part in parts if part)
 
 
-def _outcome(record: Record) -> str:
+def outcome_for_people(record: Record) -> str:
+    """What became of the candidate, in a few words."""
     decision = record.decision
     text = WORDS.get(record.reason, str(record.reason).replace("_", " "))
     if record.status is not Status.COMPLETE:

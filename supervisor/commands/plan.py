@@ -24,19 +24,19 @@ def print_plan(run_dir: Path, setup: Setup) -> int:
     active = ActiveFile.read(run_dir) if identity else None
     incumbents = active.targets if active else {}
     table = Table(box=None, pad_edge=False)
-    for title in ("target", "kind", "next", "parameters", "screen games", "steps", "starts from", "incumbent"):
-        table.add_column(title)
+    table.add_column("target", overflow="fold")
+    for title in ("next", "parameters", "games", "steps", "from", "incumbent"):
+        table.add_column(title, no_wrap=True)
     for key, target in setup.targets.items():
         entry = incumbents.get(key)
         fresh = entry is None
         table.add_row(
             key,
-            target.kind,
             "baseline" if fresh else settings.search.sampler,
             str(len(target.space.names)),
             str(settings.run.baseline_games if fresh else settings.games_of(settings.search.sampler)),
             str(target.steps) if target.steps else "-",
-            "scratch" if fresh else settings.run.start_from,
+            "scratch" if entry is None or settings.run.start_from == "scratch" else entry.version,
             entry.version if entry else "none yet",
         )
     RichConsole().print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from supervisor.console import line_for_people, percent
+from supervisor.console import outcome_for_people, percent
 from supervisor.contract import Json, Tally
 from supervisor.errors import UsageError
 from supervisor.journal import requests
@@ -117,29 +118,39 @@ def render(status: Status) -> RenderableType:
         f"iteration {state.iteration}, {state.total_games} games\n"
     )
     table = Table(box=None, pad_edge=False)
-    table.add_column("target")
-    for title in ("incumbent", "win rate", "95 %", "fresh games", "iterations", "since promotion", "promotions"):
-        table.add_column(title, justify="right")
+    table.add_column("target", overflow="fold")
+    for title in ("incumbent", "win rate", "95 %", "games", "iterations", "promoted"):
+        table.add_column(title, justify="right", no_wrap=True)
     for key, target in sorted(state.targets.items()):
         table.add_row(key, *_row(target))
-    lines = [Text(line_for_people(record), style="dim") for record in status.recent]
     now = [
         Text(f"#{trial.iteration} {trial.target} {trial.sampler}: {trial.stage}{_progress(trial)}")
         for trial in status.flying
     ]
-    return Group(head, table, Text(""), *lines, *now)
+    return Group(head, table, Text(""), _recent(status.recent), *now)
+
+
+def _recent(records: Sequence[Record]) -> Table:
+    """The last iterations, a line each whatever the width."""
+    table = Table(box=None, pad_edge=False, show_header=False, style="dim")
+    for _ in range(4):
+        table.add_column(no_wrap=True)
+    for record in records:
+        table.add_row(f"#{record.iteration}", record.target, record.sampler, outcome_for_people(record))
+    return table
 
 
 def _row(target: TargetState) -> list[str]:
+    """The incumbent, its rate on fresh games with their number, and how often and how long ago one was promoted."""
     low, high = interval(target.pool)
+    since = target.search.since_promotion
     return [
         target.incumbent.name if target.incumbent else "none",
         percent(target.pool.rate),
         f"{100 * low:.0f}-{100 * high:.0f}" if target.pool.games else "-",
         str(target.pool.games),
         str(target.iterations),
-        str(target.search.since_promotion),
-        str(target.promotions),
+        f"{target.promotions}, {since} ago" if target.promotions else "-",
     ]
 
 
