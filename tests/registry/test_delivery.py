@@ -160,6 +160,17 @@ def test_a_server_that_comes_later_gets_what_waited(tmp_path: Path) -> None:
     server.close()
 
 
+def test_silence_is_reported_once_and_not_before_a_server_had_time_to_start(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        desk = Desk(tmp_path, mute.getsockname()[1])
+        desk.delivery.changed(TARGET, "v000001")
+        for attempt in range(1, 4 * deliveries.TELL_AFTER):
+            connection, _ = mute.accept()  # what came of the attempts before is known by now
+            assert desk.reports.qsize() == (attempt > deliveries.TELL_AFTER)
+            connection.close()
+    assert desk.delivery.close() == {TARGET: "v000001"}
+
+
 def test_a_server_that_restarts_is_compared_again(server: ScriptedServer, tmp_path: Path) -> None:
     activate(tmp_path, ours=version(1), mage=version(2))
     server.live = {TARGET: version(1), OTHER: version(2)}
