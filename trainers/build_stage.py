@@ -45,7 +45,7 @@ def build_stage(spec: TrialSpec, folder: Path, target: TrialTarget, ledger: Ledg
         weights_sha256=durable.sha256_file(built.weights) if built.weights else None,
         interface=built.interface,
         measured=built.measured,
-        metrics=built.metrics,
+        metrics={**built.metrics, **ledger.metrics("screen", "candidate")},
         latency=built.latency,
         confirmation=tuple(confirmation),
     )

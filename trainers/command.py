@@ -17,6 +17,7 @@ from pathlib import Path
 from supervisor.contract import Params, Reason, TrialSpec, Version
 from supervisor.errors import TrialError
 from supervisor.external.command_settings import CommandSettings, fill, parse_command
+from supervisor.external.in_place import restore_leftovers
 from supervisor.journal import durable
 from trainers.command_output import Answer, parse_answer
 from trainers.command_run import OUTPUT_LIMIT_BYTES, Call, Finished, kill_leftovers, run
@@ -58,6 +59,9 @@ class CommandTarget:
         self.paired = self._settings.seeded
         self.block_games = self._settings.block_games
         kill_leftovers(MARKER, str(self._folder))
+        if self._settings.in_place:  # a trial killed in its last moment is never asked to play again
+            for note in restore_leftovers([self._settings.config_file]):
+                self._note(note)
 
     def build(self, params: Params, work: Path) -> Built:
         self._prepare(params)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydantic
@@ -13,7 +13,7 @@ import pydantic
 from supervisor.contract import Tally, as_json, parse
 from supervisor.errors import TrialError
 from supervisor.journal import durable
-from trainers.target import Control, Player
+from trainers.target import Control, Metering, Player
 
 LEDGER_NAME = "games.jsonl"
 ATTEMPTS = 3  # a failing block is played again twice with its seeds
@@ -32,6 +32,7 @@ class Block:
     error: str | None = None
     detail: str = ""
     seconds: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)  # means per game
 
 
 class Ledger:
@@ -52,6 +53,13 @@ class Ledger:
     def seconds(self, phase: str) -> float:
         """Time spent on a phase over all attempts, as the lines say."""
         return sum(block.seconds for block in self._blocks.values() if block.phase == phase)
+
+    def metrics(self, phase: str, side: str) -> dict[str, float]:
+        """Means per game over the side's blocks of a phase."""
+        blocks = [block for block in self._blocks.values() if (block.phase, block.side) == (phase, side)]
+        games = sum(block.games for block in blocks if block.error is None)
+        names = sorted({name for block in blocks for name in block.metrics})
+        return {name: sum(block.metrics.get(name, 0.0) * block.games for block in blocks) / games for name in names}
 
     def play(self, phase: str, side: str, player: Player, seed: int, span: range) -> Block:
         """The block of games `span.start` to `span.stop` of a phase (their numbers count from `seed`).
@@ -81,7 +89,8 @@ class Ledger:
                 failure = error
                 continue
             seconds = time.monotonic() - started_s
-            return Block(phase, side, span.start, first_seed, len(span), scores, seconds=seconds)
+            metrics = dict(player.metrics) if isinstance(player, Metering) else {}
+            return Block(phase, side, span.start, first_seed, len(span), scores, seconds=seconds, metrics=metrics)
         seconds = time.monotonic() - started_s
         return Block(phase, side, span.start, first_seed, len(span), (), failure.reason, failure.detail, seconds)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from supervisor.contract import Interface, Params, TrialSpec, Version
 
@@ -56,6 +56,13 @@ class Player(Protocol):
         A game's score depends on nothing but its seed and the side's configuration: not on how games are grouped
         into calls. Raises TrialError with a reason of the closed list when the side itself fails.
         """
+
+
+@runtime_checkable
+class Metering(Protocol):
+    """A player that measures more than scores: means per game over its last block, functions of seed and side too."""
+
+    metrics: Mapping[str, float]
 
 
 class TrialTarget(Protocol):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.contract import Json, Version
+from supervisor.contract import Version
 from supervisor.external import in_place
-from supervisor.external.command_settings import parse_command
 from supervisor.external.config_text import decode, edit
 from supervisor.external.leaf import ConfigTextError
 from supervisor.journal import durable
@@ -22,14 +20,6 @@ class Written:
     done: bool
     changed: bool = False
     notes: tuple[str, ...] = ()
-
-
-def apply_winner(run_dir: Path, settings: Mapping[str, Json], version: Version) -> str | None:
-    """`write_winner` for a target's settings; the text of an event, None where nothing happened."""
-    command = parse_command(settings, run_dir)
-    written = write_winner(command.config_file, command.format, version, _marker(run_dir, command.config_file, version))
-    texts = [f"{command.config_file}: holds the values of {version.name} now"] if written.changed else []
-    return "; ".join([*texts, *written.notes]) or None
 
 
 def write_winner(config_file: Path, format_name: str, version: Version, marker: Path) -> Written:
@@ -54,7 +44,8 @@ def write_winner(config_file: Path, format_name: str, version: Version, marker: 
         return Written(False, notes=(_not_written(config_file, version, str(error)),))
     durable.make_folder(marker.parent)
     durable.write_json(marker, mark)
-    return Written(True, changed, tuple(notes))
+    told = [f"{config_file}: holds the values of {version.name} now"] if changed else []
+    return Written(True, changed, (*notes, *told))
 
 
 def _write(path: Path, format_name: str, version: Version) -> bool:
@@ -70,12 +61,6 @@ def _not_written(path: Path, version: Version, problem: str) -> str:
     return (
         f"{path}: {problem}; the values of {version.name} are not in the file; correct it, the next start writes them"
     )
-
-
-def _marker(run_dir: Path, config_file: Path, version: Version) -> Path:
-    """One per file and set of values, so that two targets may share a file."""
-    identity = [str(in_place.real_path(config_file)), sorted(version.params)]
-    return run_dir / "external" / f"{durable.sha256_bytes(durable.canonical_json(identity))[:16]}.json"
 
 
 def _read(marker: Path) -> object:

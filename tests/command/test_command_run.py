@@ -13,11 +13,10 @@ import pytest
 
 from trainers.command_run import OUTPUT_LIMIT_BYTES, Call, Finished, kill_leftovers, run
 
-
 ROOT = Path(__file__).parents[2]
 
 
-class StopNow(Exception):
+class StopNowError(Exception):
     pass
 
 
@@ -114,9 +113,9 @@ def test_endless_errors_do_not_stop_a_program_and_only_their_end_is_kept(tmp_pat
 def test_what_watch_raises_ends_the_program(tmp_path: Path) -> None:
     def stop_once_started() -> None:
         if (tmp_path / "child").exists() and (tmp_path / "child").read_text().strip():
-            raise StopNow
+            raise StopNowError
 
-    with pytest.raises(StopNow):
+    with pytest.raises(StopNowError):
         shell("sleep 1000 & echo $! > child; wait", tmp_path, stop_once_started)
     assert gone(pid_in(tmp_path / "child"))
 

@@ -61,7 +61,7 @@ def failure(target: CommandTarget, params: Params = PARAMS) -> TrialError:
 
 
 class TestInPlace(TargetConformance):
-    params, other_params = OTHER_PARAMS, PARAMS
+    params = OTHER_PARAMS
 
     def open_target(self, folder: Path, control: Control) -> CommandTarget:
         user = folder.parents[2] / "user"
@@ -69,7 +69,7 @@ class TestInPlace(TargetConformance):
 
 
 class TestWithACopiedFile(TargetConformance):
-    params, other_params = OTHER_PARAMS, PARAMS
+    params = OTHER_PARAMS
 
     def open_target(self, folder: Path, control: Control) -> CommandTarget:
         user = make_program(folder.parents[2] / "user").parent
@@ -77,7 +77,7 @@ class TestWithACopiedFile(TargetConformance):
 
 
 class TestWithACopiedTree(TargetConformance):
-    params, other_params = OTHER_PARAMS, PARAMS
+    params = OTHER_PARAMS
 
     def open_target(self, folder: Path, control: Control) -> CommandTarget:
         user = make_program(folder.parents[2] / "user").parent
@@ -280,6 +280,16 @@ def test_the_same_configuration_on_both_sides_is_built_once(folder: Path, progra
         assert candidate.play(seed, 2) == incumbent.play(seed, 2)
     target.close()
     assert count_builds(program) == 1
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_two_sides_that_take_turns_play_what_each_plays_alone(folder: Path, program: Path, in_place: bool) -> None:
+    target = open_target(folder, program, **({} if in_place else {"evaluate": copied(program)}))
+    alone = [play(target, params, 12) for params in (PARAMS, OTHER_PARAMS)]
+    in_turns = [play(target, params, 12) for _ in range(2) for params in (OTHER_PARAMS, PARAMS)]
+    target.close()
+    assert alone[0] != alone[1]
+    assert in_turns == [alone[1], alone[0]] * 2
 
 
 def test_copies_are_built_once_per_configuration_also_by_the_next_process(folder: Path, program: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -44,15 +44,13 @@ class ExampleConformance(TargetConformance):
 
 class TestLightCycles(ExampleConformance):
     name = "light_cycles"
-    params: Params = {"weights.territory": 1.0, "weights.hug": 0.5}
-    other_params: Params = {"weights.territory": 0.1, "weights.hug": -0.5}
+    params: ClassVar[Params] = {"weights.territory": 1.0, "weights.hug": 0.5}
 
 
 @needs_compiler
 class TestKalah(ExampleConformance):
     name = "kalah"
-    params: Params = {"evaluation.side": 0.25, "evaluation.threat": 0.5}
-    other_params: Params = {"evaluation.side": -0.25, "evaluation.threat": 0.0}
+    params: ClassVar[Params] = {"evaluation.side": 0.25, "evaluation.threat": 0.5}
     games = 40
 
 
@@ -68,7 +66,7 @@ def test_every_parameters_value_in_the_file_lies_in_its_range(name: str, tmp_pat
     ("name", "games", "better"),
     [
         ("light_cycles", 60, {"weights.territory": 0.5, "weights.room": 0.8, "weights.hug": 1.5, "weights.chase": 0.1}),
-        pytest.param("kalah", 2000, {"evaluation.side": 0.42, "evaluation.threat": 0.42}, marks=needs_compiler),
+        pytest.param("kalah", 1000, {"evaluation.side": 0.42, "evaluation.threat": 0.42}, marks=needs_compiler),
     ],
 )
 def test_better_weights_win_clearly_more_games(name: str, games: int, better: dict[str, float], tmp_path: Path) -> None:

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from supervisor.contract import Version
 from supervisor.external.in_place import take
-from supervisor.external.winner import apply_winner, write_winner
+from supervisor.external.winner import write_winner
 from tests.support.kill_matrix import killed_at_each_step
-from tests.support.programs import CONFIG, OTHER_PARAMS, PARAMS, command_settings, make_program
+from tests.support.programs import CONFIG, OTHER_PARAMS, PARAMS, make_program
 
 WON = CONFIG.replace("0.5", "0.75").replace("2  ", "3  ")
 VERSION = Version("v000042", 42, OTHER_PARAMS, "sha-of-42")
@@ -27,8 +26,10 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def apply(config: Path, run_dir: Path, version: Version = VERSION, **settings: Any) -> str | None:
-    return apply_winner(run_dir, command_settings(config.parent, **settings), version)
+def apply(config: Path, run_dir: Path, version: Version = VERSION, target: str = "examples.bot") -> str | None:
+    written = write_winner(config, "yaml", version, run_dir / "external" / f"{target}.json")
+    assert written.done or written.notes
+    return "; ".join(written.notes) or None
 
 
 def test_the_winning_values_are_written_comments_kept_and_it_is_told_once(config: Path, run_dir: Path) -> None:
@@ -114,11 +115,11 @@ def test_a_file_that_cannot_take_the_values_is_an_event_and_left_alone(
 def test_two_targets_may_share_a_file(config: Path, run_dir: Path) -> None:
     bold = Version("v000003", 3, {"weights.aggression": 0.9}, "a")
     shy = Version("v000004", 4, {"weights.caution": 7}, "b")
-    apply(config, run_dir, bold)
-    apply(config, run_dir, shy)
+    apply(config, run_dir, bold, "a.bold")
+    apply(config, run_dir, shy, "a.shy")
     config.write_text(config.read_text().replace("0.9", "0.1"))
-    assert apply(config, run_dir, bold) is None
-    assert apply(config, run_dir, shy) is None
+    assert apply(config, run_dir, bold, "a.bold") is None
+    assert apply(config, run_dir, shy, "a.shy") is None
     assert "aggression: 0.1" in config.read_text()
 
 

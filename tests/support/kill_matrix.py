@@ -10,18 +10,21 @@ from pathlib import Path
 from supervisor.journal import durable
 
 
-def killed_at_each_step(work: Callable[[], None], prepare: Callable[[], None]) -> Iterator[int]:
+def killed_at_each_step(
+    work: Callable[[], None], prepare: Callable[[], None], first: int = 0, stride: int = 1
+) -> Iterator[int]:
     """Run `work` in a forked child that dies at its first durable step, then at its second, and so on.
 
-    `prepare` runs before each; the number of the step is yielded after each death, until a run survives.
+    `prepare` runs before each; the number of the step is yielded after each death, until a run survives. A stride looks
+    at fewer steps.
     """
-    step = 0
+    step = first
     while True:
         prepare()
         if not _dies_at(step, work):
             return
         yield step
-        step += 1
+        step += stride
 
 
 def _dies_at(step: int, work: Callable[[], None]) -> bool:

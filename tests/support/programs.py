@@ -19,13 +19,10 @@ OTHER_PARAMS: Params = {"weights.aggression": 0.75, "weights.caution": 3}
 
 PLAYER = """\
 # score of a game: a hash of its seed and of the configuration's numbers
-i=0
-list=
-while [ $i -lt $GAMES ]; do
-  hash=$( (echo $((SEED + i)); grep -v '#.*hand' "$CONFIG") | cksum | cut -d' ' -f1)
-  list="$list${list:+,}$((hash % 2))"
-  i=$((i + 1))
-done
+digest=$(grep -v '#.*hand' "$CONFIG" | cksum | cut -d' ' -f1)
+list=$(awk -v games="$GAMES" -v seed="$SEED" -v digest="$digest" 'BEGIN {
+  for (i = 0; i < games; i++) printf "%s%d", i ? "," : "", int(((seed + i) % 100003 * 7919 + digest % 99991) / 7) % 2
+}')
 """
 ANSWER = 'printf \'{"games":[%s]}\\n\' "$list"\n'
 HEAD = 'GAMES=$1 SEED=$2 CONFIG=${3:-config.yaml} OUT=$4\necho "$GAMES $SEED $CONFIG" >> "$(dirname "$0")/calls"\n'

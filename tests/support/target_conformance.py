@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -36,10 +37,9 @@ class ManualControl:
 
 
 class TargetConformance:
-    """`params` and `other_params` are two configurations that play differently."""
+    """`params` is a configuration, `games` a number that tells two sides apart."""
 
-    params: Params
-    other_params: Params
+    params: ClassVar[Params]
     games = 6
 
     def open_target(self, folder: Path, control: Control) -> TrialTarget:
