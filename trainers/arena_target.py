@@ -21,6 +21,7 @@ from trainers.arena.rewards import effective_weights
 from trainers.catalogue import model_type
 from trainers.evaluate import ArenaPlayer, OnnxPolicy, entropy_bits, load_policy, states_met
 from trainers.export import interface, mlp_bytes
+from trainers.networks.mlp import Weights
 from trainers.parameters import fields, group
 from trainers.target import Built, Control
 
@@ -109,14 +110,14 @@ class ArenaTarget:
         arena.start(np.arange(first_seed, first_seed + rows, dtype=np.uint64))
         return arena
 
-    def _start(self) -> Mapping[str, dqn.Weights] | None:
+    def _start(self) -> Mapping[str, Weights] | None:
         """The weights of the version to go on from, None from scratch."""
         version = self._spec.start
         if version is None or version.weights_sha256 is None:
             return None
         path = self._models / f"{version.weights_sha256}.pt"
         try:
-            return cast(Mapping[str, dqn.Weights], weights.load_checked(path, version.weights_sha256))
+            return cast(Mapping[str, Weights], weights.load_checked(path, version.weights_sha256))
         except ValueError as error:
             raise TrialError(Reason.UNKNOWN_VERSION, str(error)) from error
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from supervisor.contract import Reason
@@ -29,6 +28,8 @@ class OnnxPolicy:
     """Greedy actions of a model file with one input [batch, inputs] and one output [batch, actions]."""
 
     def __init__(self, model: bytes) -> None:
+        import onnxruntime  # takes longer than a trial's whole start: only once there is something to play
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

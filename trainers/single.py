@@ -43,7 +43,7 @@ def single_spec(target: str, level: int, params: Params, steps: int, seed: int) 
         params=params,
         level=level,
         scale="small",
-        budget=Budget(steps=steps, wall_s=float("inf"), ram_mb=0),
+        budget=Budget(steps=steps, wall_s=86400.0, ram_mb=4096),
         games=0,
         seeds={"train": seed},
     )

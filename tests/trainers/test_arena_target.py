@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from supervisor.contract import Params, Version
+from supervisor.contract import Params, TrialResult, Version, as_json, parse
 from supervisor.errors import TrialError
 from supervisor.journal import durable
 from tests.support.arena_trials import RESUME_PARAMS, default_params, default_steps, small_spec, trial_folder
 from trainers import arena_target, weights
 from trainers.arena_target import ArenaTarget
+from trainers.build_stage import build_stage
 from trainers.evaluate import OnnxPolicy
+from trainers.ledger import Ledger
 from trainers.single import Undisturbed, train_and_score
 from trainers.target import Built
 
@@ -134,19 +137,31 @@ def test_a_warm_start_goes_on_from_the_version_with_little_exploration(tmp_path:
     assert distance(warm) < distance(cold) / 3
 
 
+@pytest.mark.parametrize("first_kind", [False, True])
+def test_a_warm_start_changes_nothing_where_only_the_kind_of_head_differs(tmp_path: Path, first_kind: bool) -> None:
+    _, first = build(tmp_path, params={"dqn.dueling": first_kind})
+    version = stored(tmp_path, first)
+    untrained: Params = {"dqn.dueling": not first_kind, "dqn.learning_starts": 1000}
+    _, other = build(tmp_path, "000002", start=version, params=untrained)
+    assert other.metrics["warm_start"] == 1.0
+    assert first.model is not None
+    assert other.model is not None
+    states = np.random.default_rng(0).random((256, 64), dtype=np.float32)
+    before, after = (OnnxPolicy(path.read_bytes()).outputs(states) for path in (first.model, other.model))
+    assert np.abs(after - before).max() < 1e-5
+
+
 def test_a_warm_start_takes_what_fits_another_shape_and_then_explores_fully(tmp_path: Path) -> None:
     _, first = build(tmp_path)
     version = stored(tmp_path, first)
-    frozen: Params = {"dqn.dueling": True, "dqn.learning_starts": 1000}
-    _, other = build(tmp_path, "000002", start=version, params=frozen)
+    untrained: Params = {"dqn.hidden": "128,96", "dqn.learning_starts": 1000}
+    _, other = build(tmp_path, "000002", start=version, params=untrained)
     assert other.metrics["warm_start"] == 0.0
     assert first.weights is not None
     assert other.weights is not None
     before, after = (weights.unpack(path.read_bytes())["network"] for path in (first.weights, other.weights))
-    for name in ("hidden.0.weight", "hidden.1.bias", "advantage.weight"):
-        assert torch.equal(after[name], before[name])
-    assert "value.weight" not in before
-    assert after["value.weight"].shape == (1, 128)
+    assert torch.equal(after["hidden.0.weight"], before["hidden.0.weight"])
+    assert after["hidden.1.weight"].shape == (96, 128)
 
 
 def test_a_version_whose_weights_are_gone_or_damaged_is_refused(tmp_path: Path) -> None:
@@ -201,6 +216,19 @@ def test_numbers_that_blow_up_end_the_trial_with_their_reason(tmp_path: Path) ->
 def test_an_allocation_that_is_refused_is_out_of_memory(tmp_path: Path) -> None:
     with pytest.raises(MemoryError):
         build(tmp_path, params={"dqn.hidden": "100000000,100000000"})
+
+
+def test_the_build_stage_plays_the_screen_and_says_all_that_a_log_line_needs(tmp_path: Path) -> None:
+    _, first = build(tmp_path)
+    version = stored(tmp_path, first)
+    seeds = {"train": 7, "screen": 1000, "topup": 9000}
+    spec = small_spec(rows=10, incumbent=version, games=150, topup_games=20, seeds=seeds)
+    folder = trial_folder(tmp_path, "000002")
+    result = build_stage(spec, folder, ArenaTarget(spec, folder, Undisturbed()), Ledger(folder, Undisturbed()))
+    assert (result.status, result.delta) == ("complete", 0.0)  # the same training as the incumbent's
+    assert (result.model_sha256, result.weights_sha256) == (version.model_sha256, version.weights_sha256)
+    assert (result.candidate.games, result.incumbent.games, result.topup.games, result.games) == (150, 150, 20, 320)
+    assert parse(TrialResult, json.loads(durable.canonical_json(as_json(result)))) == result
 
 
 @pytest.mark.slow

@@ -21,13 +21,12 @@ from torch.nn import functional
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.replay import Replay
-from trainers.networks.mlp import QNetwork
+from trainers.networks.mlp import QNetwork, Weights
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 State = dict[str, object]
-Weights = Mapping[str, Tensor]
 
 EPSILON_WARM = 0.1
 """Exploration at the start of a training that goes on from a version's weights."""
@@ -151,8 +150,8 @@ class DoubleDQN:
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
         self.warm = False
         if self.start is not None:
-            self.warm = take_fitting(self.q, self.start["network"])
-            take_fitting(self.q_target, self.start["target"])
+            self.warm = self.q.adopt(self.start["network"])
+            self.q_target.adopt(self.start["target"])
         self.optimizer = torch.optim.AdamW(
             self.q.parameters(), args.learning_rate, weight_decay=args.weight_decay, fused=True
         )
@@ -294,14 +293,6 @@ class DoubleDQN:
         fights = _arrays(state["fights"])
         self._return[:] = fights["return"]
         self._length[:] = fights["length"]
-
-
-def take_fitting(network: nn.Module, weights: Weights) -> bool:
-    """Copy every tensor that the network has in the same shape; True if that was all of them."""
-    own = network.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    network.load_state_dict({**own, **fitting})
-    return len(fitting) == len(own)
 
 
 def _gather(rows: Floats, index: Ints, out: Tensor) -> Tensor:

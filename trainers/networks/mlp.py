@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+Weights = Mapping[str, Tensor]
+"""A network's `state_dict`."""
 
 
 class QNetwork(nn.Module):
@@ -41,14 +44,34 @@ class QNetwork(nn.Module):
         return value + advantage - advantage.mean(1, keepdim=True)
 
     def layers(self) -> list[tuple[Tensor, Tensor]]:
-        """The same function as (weight [out, in], bias [out]) of plain layers with ReLU between.
-
-        Both heads of a dueling network are linear in the last hidden layer, so they fold into one.
-        """
+        """The same function as (weight [out, in], bias [out]) of plain layers with ReLU between."""
         plain = [(layer.weight.detach(), layer.bias.detach()) for layer in self.hidden if isinstance(layer, nn.Linear)]
-        weight, bias = self.advantage.weight.detach(), self.advantage.bias.detach()
-        if self.value is not None:
-            wide, offset = weight.double(), bias.double()
-            weight = (wide - wide.mean(0, keepdim=True) + self.value.weight.detach().double()).float()
-            bias = (offset - offset.mean() + self.value.bias.detach().double()).float()
-        return [*plain, (weight, bias)]
+        head = with_one_head(self.state_dict())
+        return [*plain, (head["advantage.weight"], head["advantage.bias"])]
+
+    def adopt(self, weights: Weights) -> bool:
+        """Copy every tensor that fits, from a network with another kind of head too; True if all of them came."""
+        own = self.state_dict()
+        given = with_one_head(weights) if self.value is None else with_two_heads(weights)
+        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+        self.load_state_dict({**own, **fitting})
+        return len(fitting) == len(own)
+
+
+def with_one_head(weights: Weights) -> Weights:
+    """The same function without a value head: both heads are linear in the last hidden layer, so they fold."""
+    if "value.weight" not in weights:
+        return weights
+    folded = {name: tensor for name, tensor in weights.items() if not name.startswith("value.")}
+    for part in ("weight", "bias"):
+        advantage, value = weights[f"advantage.{part}"].double(), weights[f"value.{part}"].double()
+        folded[f"advantage.{part}"] = (advantage - advantage.mean(0, keepdim=True) + value).float()
+    return folded
+
+
+def with_two_heads(weights: Weights) -> Weights:
+    """The same function with a value head, which takes what the advantages have in common."""
+    if "value.weight" in weights:
+        return weights
+    means = {f"value.{part}": weights[f"advantage.{part}"].mean(0, keepdim=True) for part in ("weight", "bias")}
+    return {**weights, **means}
