@@ -34,7 +34,8 @@ class Committer:
             return None
         assert target.incumbent is not None
         promotion = self._parts.settings.promotion
-        cheap = self._parts.definitions[spec.target].games_cheap
+        definition = self._parts.definitions.get(spec.target)
+        cheap = definition is not None and definition.games_cheap
         return DuelSpec(
             iteration=spec.iteration,
             incumbent=target.incumbent,
@@ -68,11 +69,11 @@ class Committer:
         self._memory.since_snapshot.clear()
 
     def _screen(self, spec: TrialSpec, result: TrialResult) -> tuple[bool, Reason]:
-        definition = self._parts.definitions[spec.target]
+        definition = self._parts.definitions.get(spec.target)
         promotion = self._parts.settings.promotion
-        policy = contenders.policy_for(
-            promotion.contenders, spec.sampler, yields_model=definition.contenders == contenders.SCREENED
-        )
+        # a trial that was in flight when its target left the settings is still finished
+        yields_model = definition.contenders == contenders.SCREENED if definition else spec.kind != "command"
+        policy = contenders.policy_for(promotion.contenders, spec.sampler, yields_model)
         return contenders.is_contender(policy, spec.purpose, result.delta, promotion.min_improvement)
 
     def _verdict(self, spec: TrialSpec, result: TrialResult, duel: DuelResult | None, target: TargetState) -> Verdict:

@@ -9,7 +9,7 @@ from pathlib import Path
 from supervisor.contract import Json, as_json
 from supervisor.journal import requests
 from supervisor.journal.events import Events
-from supervisor.journal.requests import MAKES_AN_ITERATION, Action, Request
+from supervisor.journal.requests import Action, Request
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Wishes:
 class Intake:
     """Reads `requests/`. A pause lies there until a later resume takes both away, so it survives a restart."""
 
-    def __init__(self, run_dir: Path, events: Events) -> None:
+    def __init__(self, run_dir: Path, events: Events, targets: Collection[str]) -> None:
         self._run_dir = run_dir
         self._events = events
+        self._targets = targets
         self._told: set[str] = set()
 
     def look(self, taken: Collection[str]) -> Wishes:
@@ -49,7 +50,10 @@ class Intake:
                 stop = True
                 self._events.write("stop", "asked by a request")
                 requests.done(self._run_dir, request.id)
-            elif request.action in MAKES_AN_ITERATION:
+            elif request.target not in self._targets:
+                reason = f"{request.action.value} of {request.target}: this start does not search that target"
+                self._once(request.id, "request_waits", f"{reason}; name it in --targets or --config")
+            else:
                 iterations.append(request)
         for request in paused:
             self._once(request.id, "paused", "asked by a request; incumbent resume goes on")

@@ -47,7 +47,7 @@ class Supervisor:
         self._memory = memory
         self._committer = committer
         self._signals = signals
-        self._intake = Intake(parts.run_dir, parts.events)
+        self._intake = Intake(parts.run_dir, parts.events, parts.definitions)
         self._flights: dict[int, Flight] = {}
         self._stop_wished = False
         self._moved = False  # whether this turn changed anything; if not, the next one waits for an event
@@ -64,7 +64,8 @@ class Supervisor:
             self._moved = False
             wishes = self._intake.look(self._taken_requests())
             self._stop_wished = self._stop_wished or wishes.stop
-            if self._stopping or (requests_only and wishes.iteration is None and not self._flights):
+            nothing_to_do = wishes.paused or (wishes.iteration is None and not self._flights)
+            if self._stopping or (requests_only and nothing_to_do):
                 break
             if wishes.paused:
                 self._quiet()

@@ -14,12 +14,13 @@ from supervisor.commands.export import find_version
 from supervisor.commands.run import RunOptions, run_supervisor
 from supervisor.config.marks import scalar
 from supervisor.contract import Scalar
-from supervisor.errors import UsageError
+from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal import requests
-from supervisor.journal.identity import lock_is_held
+from supervisor.journal.identity import load_identity, lock_is_held
 from supervisor.journal.recovery import known_versions
 from supervisor.journal.requests import Action, Request
 from supervisor.search.setup import load_setup
+from supervisor.search.target import TargetDefinition
 
 DONE = {
     Action.PAUSE: "paused: the trial in flight saves itself; incumbent resume goes on",
@@ -43,11 +44,8 @@ def ask(run_dir: Path, action: Action) -> int:
 def ask_enqueue(run_dir: Path, config: Path | None, target: str, values: Sequence[str]) -> int:
     """Range-checked here, so that a mistake is answered at once; judged like any other candidate later."""
     _require(run_dir)
-    definitions = load_setup(config, os.environ, {"run.targets": ["*"]}).targets
-    if target not in definitions:
-        raise UsageError(f"there is no target {target}; there are {', '.join(definitions)}")
+    definition = _definition(run_dir, config, target)
     params, problems = _parse(values)
-    definition = definitions[target]
     wanted = {**definition.defaults(), **params}
     problems += definition.problems(wanted)
     if problems:
@@ -61,15 +59,19 @@ def ask_enqueue(run_dir: Path, config: Path | None, target: str, values: Sequenc
 def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, version: str | None) -> int:
     """promote and rollback: an iteration of its own, carried out at once where no supervisor runs."""
     _require(run_dir)
+    _definition(run_dir, config, target)
     if version is not None:
         find_version(run_dir, target, version)
     elif target not in known_versions(run_dir):
         raise UsageError(f"{target} has no version in {run_dir} to go back from")
-    _drop(run_dir, action, target, version)
+    asked = _drop(run_dir, action, target, version)
     if lock_is_held(run_dir):
         typer.echo(f"asked the running supervisor: {action.value} {target} {version or ''}".rstrip())
         return 0
-    return run_supervisor(RunOptions(run_dir, config, requests_only=True))
+    code = run_supervisor(RunOptions(run_dir, config, _searched(run_dir), requests_only=True))
+    if any(request.id == asked.id for request in requests.waiting(run_dir)[0]):
+        typer.echo("it waits: the run is paused; incumbent resume, then start the run")
+    return code
 
 
 def _drop(
@@ -78,9 +80,29 @@ def _drop(
     target: str | None = None,
     version: str | None = None,
     params: Mapping[str, Scalar] | None = None,
-) -> None:
+) -> Request:
     request = Request(uuid.uuid4().hex, time.time_ns(), action, target, version, params or {})
     requests.drop(run_dir, request)
+    return request
+
+
+def _searched(run_dir: Path) -> dict[str, object]:
+    """The flags that name the run's targets, as it was started last."""
+    identity = load_identity(run_dir)
+    return {"run.targets": identity.decides["run.targets"]} if identity else {}
+
+
+def _definition(run_dir: Path, config: Path | None, target: str) -> TargetDefinition:
+    """What is searched under this key. A target of the user's own is known through the run's configuration alone."""
+    try:
+        definitions = load_setup(config, os.environ, _searched(run_dir)).targets
+    except ConfigurationError as error:
+        if config is not None:
+            raise
+        raise ConfigurationError([*error.problems, f"give the --config that {run_dir} was started with"]) from error
+    if target not in definitions:
+        raise UsageError(f"{target} is not searched in {run_dir}; its targets: {', '.join(definitions)}")
+    return definitions[target]
 
 
 def _parse(values: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:

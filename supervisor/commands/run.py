@@ -95,6 +95,8 @@ class _Run:
             self._console.say(f"New run {identity.run_id} in {self._run_dir}, seed {identity.seed}")
         for note in recovered.notes:
             self._events.write(note.event, note.reason)
+        if self._options.requests_only:
+            changes = []  # the command's settings are not the run's: nobody asked to change it
         for change in changes:
             self._events.write("settings_changed", change)
         if changes:

@@ -14,14 +14,16 @@ HEADER = """\
 # The best configuration of every target so far, written anew with each promotion: change a copy, not this file.
 # Start a new run from it with: incumbent run --run-dir NEW_FOLDER --config THIS_FILE
 """
+LINE_BREAKS = frozenset("\x85\u2028\u2029")  # outside double quotes YAML folds these into spaces or line ends
 
 
 def best_config(incumbents: Mapping[str, Version], settings: Settings) -> bytes:
     """The file's bytes, a function of the values given here.
 
-    Besides the targets it holds what they need to fit again: the scale, and the folder of the user's search spaces.
+    Besides the targets' values it holds what they need to fit again: which are searched, the scale, and the folder of
+    the user's search spaces.
     """
-    run: dict[str, object] = {"scale": settings.run.scale}
+    run: dict[str, object] = {"scale": settings.run.scale, "targets": list(settings.run.targets)}
     if settings.run.search_spaces is not None:
         run["search_spaces"] = str(settings.run.search_spaces.absolute())
     targets = {key: {"params": dict(sorted(version.params.items()))} for key, version in sorted(incumbents.items())}
@@ -45,7 +47,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    ambiguous = not isinstance(scalar(value), str)
+    ambiguous = not isinstance(scalar(value), str) or not LINE_BREAKS.isdisjoint(value)
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if ambiguous else None)
 
 

@@ -28,9 +28,6 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
 
 
-MAKES_AN_ITERATION = frozenset({Action.ENQUEUE, Action.PROMOTE, Action.ROLLBACK})
-
-
 @dataclass(frozen=True)
 class Request:
     """One command. `sequence` orders requests as they were made (nanoseconds of the caller's clock, ties by id)."""
