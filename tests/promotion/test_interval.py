@@ -20,7 +20,7 @@ def _batched(differences, size=10):
     return [tuple(differences[first : first + size]) for first in range(0, len(differences), size)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(DIFFERENCES)
 def test_the_interval_holds_the_observed_mean_and_stays_in_range(differences):
     low, high = confidence_interval(_batched(differences))
@@ -36,7 +36,7 @@ def test_results_that_drift_leave_the_observed_mean_in_the_interval(side):
     assert side / 2 in (low, high)  # the case at hand: one limit was moved to it
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(DIFFERENCES)
 def test_with_the_sides_exchanged_the_interval_is_mirrored(differences):
     low, high = confidence_interval(_batched(differences))
@@ -71,7 +71,7 @@ def test_the_true_gain_is_excluded_at_any_time_with_at_most_alpha_counted_out():
 @pytest.mark.parametrize(("up", "down"), [(0.2, 0.15), (0.5, 0.5), (0.02, 0.0)])
 def test_the_true_gain_is_excluded_in_at_most_alpha_of_runs_looked_at_again_and_again(up, down):
     rng = np.random.default_rng(5)
-    runs, missed = 60, 0
+    runs, missed = 40, 0
     for _ in range(runs):
         differences = rng.choice([1.0, 0.0, -1.0], p=(up, 1 - up - down, down), size=400).tolist()
         looks = (confidence_interval(_batched(differences[:n])) for n in (20, 50, 100, 200, 400))

@@ -23,7 +23,7 @@ WIN, DRAW, LOSS = (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)
 SCORES = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)
 PAIRS = st.tuples(SCORES, SCORES)
 SINGLES = replace(PLAN, batch_pairs=1, max_pairs=10**9)
-NOTICED = settings(max_examples=100, deadline=None)
+NOTICED = settings(max_examples=60, deadline=None)
 
 
 def _mixed(wins, draws, losses):
