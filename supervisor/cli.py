@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer._click.exceptions import ClickException
 
-from supervisor.errors import IncumbentError
+from supervisor.errors import IncumbentError, UsageError
 from supervisor.signals import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -217,9 +216,13 @@ def run_cli(arguments: list[str]) -> int:
     except IncumbentError as error:
         typer.echo(error, err=True)
         return error.exit_code
-    except ClickException as error:
-        error.show()
-        return error.exit_code
+    except typer.TyperException as error:
+        show = getattr(error, "show", None)  # a usage error shows the command's usage too
+        if callable(show):
+            show()
+        else:
+            typer.echo(error.format_message(), err=True)
+        return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -18,8 +19,12 @@ class Memory:
     window: int
     states: list[State]
     tail: list[Record]
-    records: list[Record] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)  # all that the log holds, in order
     since_snapshot: list[Record] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._by_target: defaultdict[str, list[Record]] = defaultdict(list)
+        self._sort()
 
     @classmethod
     def of(cls, recovered: Recovered, window: int) -> Memory:
@@ -43,8 +48,11 @@ class Memory:
 
     def history_for(self, iteration: int, target: str) -> list[Record]:
         """The target's lines that proposal `iteration` sees, as far as the log still holds them."""
-        seen = iteration - self.window
-        return [record for record in self.records if record.target == target and record.iteration <= seen]
+        lines = self._by_target[target]
+        end = len(lines)
+        while end > 0 and lines[end - 1].iteration > iteration - self.window:
+            end -= 1
+        return lines[:end]
 
     def unseen_by(self, iteration: int) -> list[Record]:
         """Lines that are committed and that proposal `iteration` must not see the outcome of."""
@@ -55,6 +63,7 @@ class Memory:
         self.states.append(fold(self.state, record))
         self.tail.append(record)
         self.records.append(record)
+        self._by_target[record.target].append(record)
         self.since_snapshot.append(record)
         del self.states[: -self.window]
         del self.tail[: len(self.tail) - (len(self.states) - 1)]
@@ -62,6 +71,12 @@ class Memory:
     def replace_records(self, records: Iterable[Record]) -> None:
         """The log was rewritten: the history of model-based samplers is what it still holds."""
         self.records = list(records)
+        self._sort()
+
+    def _sort(self) -> None:
+        self._by_target = defaultdict(list)
+        for record in self.records:
+            self._by_target[record.target].append(record)
 
     def snapshot(self, run_id: str, seed: int, versions: dict[str, str]) -> Snapshot:
         return snapshot_of(run_id, seed, self.states[0], tuple(self.tail), versions)

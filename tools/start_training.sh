@@ -37,7 +37,7 @@ trap 'hand_on TERM' TERM HUP
 # wait is cut short by every trapped signal; only the child's end counts. Its exit code is left in $code.
 wait_for() {
     while :; do
-        wait "$1"
+        wait "$1" 2>/dev/null # the shell would announce a killed child by itself
         code=$?
         kill -0 "$1" 2>/dev/null || break
     done

@@ -55,14 +55,14 @@ def read_log(run_dir: Path) -> LogLines:
 
     Raises DamagedStateError naming file and line where a complete line is no record.
     """
-    by_iteration: dict[int, Record] = {}
+    by_iteration: dict[int, tuple[Record, dict[str, Json]]] = {}
     for path in _log_files(run_dir):
         for number, text in enumerate(_whole_lines(path), start=1):
             line = _decode(path, number, text)
             record = _record(path, number, line)
-            by_iteration[record.iteration] = record
-    records = tuple(by_iteration[iteration] for iteration in sorted(by_iteration))
-    return LogLines(records, tuple(_chain_breaks(records)))
+            by_iteration[record.iteration] = (record, line)
+    pairs = [by_iteration[iteration] for iteration in sorted(by_iteration)]
+    return LogLines(tuple(record for record, _ in pairs), tuple(_chain_breaks(pairs)))
 
 
 def version_records(run_dir: Path) -> Iterator[Record]:
@@ -78,16 +78,16 @@ def version_records(run_dir: Path) -> Iterator[Record]:
                     yield record
 
 
-def _chain_breaks(records: Iterable[Record]) -> Iterator[int]:
+def _chain_breaks(pairs: Iterable[tuple[Record, dict[str, Json]]]) -> Iterator[int]:
+    """Iterations whose line, as it stands in the file, does not follow from the one before."""
     previous: Record | None = None
-    for record in records:
-        first = previous is None or record.iteration != previous.iteration + 1
-        if first:
-            # The first line of a shortened log gives its chain on trust; iteration 1 must start the chain.
-            expected = chain_of(FIRST_CHAIN, as_json(record)) if record.iteration == 1 else record.chain
+    for record, line in pairs:
+        if record.iteration == 1:
+            expected = chain_of(FIRST_CHAIN, line)
+        elif previous is None or record.iteration != previous.iteration + 1:
+            expected = record.chain  # the first line of a shortened log gives its chain on trust
         else:
-            assert previous is not None
-            expected = chain_of(previous.chain, as_json(record))
+            expected = chain_of(previous.chain, line)
         if record.chain != expected:
             yield record.iteration
         previous = record

@@ -32,7 +32,9 @@ def tree(run_dir):
     for path in sorted(run_dir.rglob("*")):
         name = str(path.relative_to(run_dir))
         if path.is_file() and not name.startswith(("events", "trials", "supervisor.lock")):
-            found[name] = path.read_bytes() if name not in (LOG_NAME, CHECKPOINT_NAME, "checkpoint.previous.json") else b""
+            found[name] = (
+                path.read_bytes() if name not in (LOG_NAME, CHECKPOINT_NAME, "checkpoint.previous.json") else b""
+            )
         elif name.startswith("trials"):
             found[name] = b""
     return found

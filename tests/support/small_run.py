@@ -8,7 +8,6 @@ from pathlib import Path
 
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
-from supervisor.contract import TrialSpec
 from supervisor.execution.resources import Admission
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
@@ -61,7 +60,13 @@ class SmallRun:
     window: int = 1
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
-    proposed: list[TrialSpec] = field(default_factory=list)
+    definitions: dict[str, TargetDefinition] = field(default_factory=dict)  # default: no-op targets
+
+    def __post_init__(self) -> None:
+        self.definitions = self.definitions or {key: definition(key) for key in self.targets}
+
+    def events(self) -> Events:
+        return Events(self.run_dir, lambda: "2000-01-01T00:00:00Z", self.said.append)
 
     def run(
         self,
@@ -81,14 +86,13 @@ class SmallRun:
         recovered = recover(self.run_dir, "run", self.window)
         memory = Memory.of(recovered, self.window)
         store = ModelStore(self.run_dir)
-        definitions = {key: definition(key) for key in self.targets}
-        events = Events(self.run_dir, lambda: "2000-01-01T00:00:00Z", self.said.append)
-        own = projections or RunProjections(self.run_dir, settings, definitions, store, events, None, None)
+        events = self.events()
+        own = projections or RunProjections(self.run_dir, settings, self.definitions, store, events, None, None)
         parts = Parts(
             run_dir=self.run_dir,
             identity=RunIdentity("run", settings.run.seed, self.window, "folder", {}),
             settings=settings,
-            definitions=definitions,
+            definitions=self.definitions,
             lock=lock,
             executor=InlineExecutor(worker_main, slots),
             proposer=Proposer(),
