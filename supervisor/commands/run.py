@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -192,9 +193,19 @@ def _patience(settings: Settings) -> Patience:
 
 def _differences(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
     """What decides results and is not as it was at the folder's first start, a sentence each."""
-    names = sorted(before.keys() | now.keys())
-    return [
-        f"{name}: {before.get(name, 'not there')} -> {now.get(name, 'not there')}; applies from the next iteration"
-        for name in names
-        if before.get(name) != now.get(name)
-    ]
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return [f"{_difference(name, before, now)}; applies from the next iteration" for name in names]
+
+
+def _difference(name: str, before: Mapping[str, Json], now: Mapping[str, Json]) -> str:
+    target = name.removeprefix("targets.")
+    if target != name:  # the value is a hash over the target's definition
+        what = (
+            "is searched too" if name not in before else "is no longer searched" if name not in now else "has changed"
+        )
+        return f"{target} {what}"
+    return f"{name}: {_shown(before.get(name))} -> {_shown(now.get(name))}"
+
+
+def _shown(value: Json) -> str:
+    return "not set" if value is None else json.dumps(value)

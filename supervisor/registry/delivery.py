@@ -137,4 +137,5 @@ class ReloadDelivery:
         with self._changed:
             waiting = sorted(self._pending)
         if waiting:
-            self._report("server_silent", f"reload of {', '.join(waiting)} waits: {reason}")
+            names = ", ".join(waiting)
+            self._report("server_silent", f"{reason}; {names}: loaded as soon as a server answers (incumbent serve)")
