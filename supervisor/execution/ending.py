@@ -68,8 +68,9 @@ def _kernel_killed(remains: Remains) -> bool:
 
 
 def _says_memory(tail: str) -> bool:
-    last = "\n".join(tail.strip().splitlines()[-LAST_LINES:])
-    return any(sign in last for sign in MEMORY_SIGNS)
+    # An indented line of a traceback quotes the program's code, which may well speak of memory.
+    last = [line for line in tail.strip().splitlines()[-LAST_LINES:] if not line.startswith(" ")]
+    return any(sign in line for line in last for sign in MEMORY_SIGNS)
 
 
 def _name(number: int | None) -> str:

@@ -6,7 +6,6 @@ import ctypes
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -39,6 +38,15 @@ def name_process(name: str) -> None:
     _prctl(PR_SET_NAME, name.encode())
 
 
+def _read(path: str) -> bytes:
+    """A file of /proc, empty when its process ended while we looked or is another user's."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
 @dataclass(frozen=True)
 class Process:
     """One row of the process table."""
@@ -54,13 +62,12 @@ def processes() -> dict[int, Process]:
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
-        try:
-            text = Path(f"/proc/{name}/stat").read_text(errors="replace")
-        except OSError:
-            continue  # it ended while we looked
+        row = _read(f"/proc/{name}/stat")
+        if not row:
+            continue
         # The command's name stands in parentheses and may hold any character, parentheses too.
-        state, parent, _group, session = text[text.rindex(")") + 2 :].split()[:4]
-        if state not in ("Z", "X"):
+        state, parent, _group, session = row[row.rindex(b")") + 2 :].split(None, 4)[:4]
+        if state not in (b"Z", b"X"):
             table[int(name)] = Process(int(name), int(parent), int(session))
     return table
 
@@ -83,24 +90,12 @@ def descendants(root: int, table: Mapping[int, Process]) -> set[int]:
 def with_environment(entry: str, table: Mapping[int, Process]) -> set[int]:
     """Pids of programs that were started with `NAME=value` in their environment."""
     wanted = entry.encode()
-    found = set()
-    for pid in table:
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
-            continue  # ended, or another user's
-        if wanted in environment.split(b"\0"):
-            found.add(pid)
-    return found
+    return {pid for pid in table if wanted in _read(f"/proc/{pid}/environ").split(b"\0")}
 
 
 def _kilobytes(path: str, names: tuple[str, ...]) -> int:
     total = 0
-    try:
-        text = Path(path).read_text()
-    except OSError:
-        return 0
-    for line in text.splitlines():
+    for line in _read(path).decode().splitlines():
         name, _, rest = line.partition(":")
         if name in names:
             total += int(rest.split()[0])
@@ -124,8 +119,5 @@ def proportional_mb(pids: Iterable[int]) -> int:
 
 def out_of_memory_kills() -> int:
     """How many processes the kernel has killed for want of memory since it started; 0 where it does not say."""
-    try:
-        text = Path("/proc/vmstat").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
+    lines = _read("/proc/vmstat").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)

@@ -119,12 +119,11 @@ class LocalExecutor:
 
     def _start_server(self) -> None:
         self._link = ServerLink(self._preload, self._threads)
-        self._ready = False
         self._base_mb = 0
         self._server_started_s = time.monotonic()
 
     def _give_orders(self) -> None:
-        if not self._ready:
+        if not self._link.ready:
             return
         for handle, attempt in self._attempts.items():
             if attempt.ordered_s is None:
@@ -149,7 +148,7 @@ class LocalExecutor:
     def _hear(self) -> None:
         for event in self._link.events():
             if isinstance(event, Ready):
-                self._ready, self._base_mb, self._failed_starts = True, event.base_mb, 0
+                self._base_mb, self._failed_starts = event.base_mb, 0
                 self._give_orders()
             elif isinstance(event, PreloadFailed):
                 raise PreloadError(
@@ -171,7 +170,7 @@ class LocalExecutor:
     def _end_a_stuck_server(self) -> None:
         """A server that neither forks nor buries (stopped by somebody, say) is as good as lost."""
         now_s = time.monotonic()
-        stuck = not self._ready and now_s - self._server_started_s > PRELOAD_S
+        stuck = not self._link.ready and now_s - self._server_started_s > PRELOAD_S
         for attempt in self._attempts.values():
             if attempt.gone() and attempt.gone_s is None:
                 attempt.gone_s = now_s
@@ -182,7 +181,7 @@ class LocalExecutor:
 
     def _replace_server(self) -> None:
         words = self._link.close()
-        self._failed_starts += not self._ready
+        self._failed_starts += not self._link.ready
         for attempt in self._attempts.values():
             if attempt.ordered_s is not None:
                 attempt.lost = attempt.lost or words

@@ -106,6 +106,7 @@ class ServerLink:
             os.close(reading)
         self._control.send(json.dumps({"preload": list(preload)}).encode())
         self._control.setblocking(False)
+        self.ready = False
         self.lost = False
 
     @property
@@ -136,12 +137,14 @@ class ServerLink:
                 self.lost = True
                 return
             fields = json.loads(message)
-            yield EVENTS[fields.pop("event")](**fields)
+            event = EVENTS[fields.pop("event")](**fields)
+            self.ready = self.ready or isinstance(event, Ready)
+            yield event
 
     def close(self) -> str:
         """End the server with all its trials, at once if it obeys and by SIGKILL if not; how it ended, in words."""
         self._control.close()
-        if not self.lost:
+        if self.ready and not self.lost:  # before it is ready it has no trial to end and does not listen
             _wait_for_end(self._process.pid, CLOSE_WAIT_S)
         if self._process.poll() is None:
             self._process.kill()

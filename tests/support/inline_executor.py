@@ -68,6 +68,8 @@ class InlineExecutor:
         detail = ""
         try:
             code = self._worker(str(launch.folder))
+        except MemoryError:
+            code = EXIT_OUT_OF_MEMORY
         except Exception:
             code, detail = 1, traceback.format_exc()
         finally:
