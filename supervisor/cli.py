@@ -50,7 +50,10 @@ def run(
     single_iteration: Annotated[bool, typer.Option("--single-iteration", help="One iteration, then stop.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write and run nothing.")] = False,
 ) -> int:
-    """Search until stopped; the same command goes on where it was. Ctrl+C saves and leaves."""
+    """Search until stopped.
+
+    The same command goes on where it was. Ctrl+C saves and leaves.
+    """
     from supervisor.commands.run import RunOptions, run_supervisor
 
     flags: dict[str, object] = {
@@ -78,7 +81,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port. [default: 8080]")] = None,
     beside_run: Annotated[bool, typer.Option("--beside-run", hidden=True)] = False,
 ) -> int:
-    """Serve the run folder's active models over HTTP; reloads without interrupting anybody."""
+    """Serve the models that a run promoted.
+
+    Over HTTP; a new version is taken up without interrupting anybody.
+    """
     from supervisor.commands.serve import serve_models
 
     return serve_models(run_dir, config, host, port, beside_run=beside_run)
@@ -101,7 +107,10 @@ def validate(
     config: Annotated[Path | None, typer.Argument(help="Configuration file; without one, the defaults.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print every value and where it came from.")] = False,
 ) -> int:
-    """Check a configuration and the search spaces it names; report every mistake at once."""
+    """Report every mistake of a configuration.
+
+    And of the search spaces it names.
+    """
     from supervisor.commands.validate import validate_config
 
     return validate_config(config, show=show)
@@ -117,7 +126,10 @@ def doctor(run_dir: RunDir = DEFAULT_RUN_DIR, config: Config = None, as_json: As
 
 @app.command()
 def pause(run_dir: RunDir = DEFAULT_RUN_DIR) -> int:
-    """Let the trial in flight save itself, then wait; stays paused over a restart."""
+    """Let the trial in flight save, then wait.
+
+    The run stays paused, over a restart too, until incumbent resume.
+    """
     from supervisor.commands.ask import ask
     from supervisor.journal.requests import Action
 
@@ -149,7 +161,10 @@ def enqueue(
     run_dir: RunDir = DEFAULT_RUN_DIR,
     config: Config = None,
 ) -> int:
-    """Try a configuration of your own next; it is judged like any other."""
+    """Try a configuration of your own next.
+
+    It is judged like any other.
+    """
     from supervisor.commands.ask import ask_enqueue
 
     return ask_enqueue(run_dir, config, target, values)
@@ -162,7 +177,10 @@ def promote(
     run_dir: RunDir = DEFAULT_RUN_DIR,
     config: Config = None,
 ) -> int:
-    """Make a known version the incumbent; an iteration of its own."""
+    """Make a known version the incumbent.
+
+    An iteration of its own; nothing is trained or played.
+    """
     from supervisor.commands.ask import ask_change
     from supervisor.journal.requests import Action
 
@@ -178,7 +196,10 @@ def rollback(
     run_dir: RunDir = DEFAULT_RUN_DIR,
     config: Config = None,
 ) -> int:
-    """Go back to an earlier version; the present one never comes back."""
+    """Go back to an earlier version.
+
+    An iteration of its own; the present version never comes back.
+    """
     from supervisor.commands.ask import ask_change
     from supervisor.journal.requests import Action
 
@@ -192,7 +213,10 @@ def export(
     version: Annotated[str | None, typer.Option("--version", help="[default: the incumbent]")] = None,
     run_dir: RunDir = DEFAULT_RUN_DIR,
 ) -> int:
-    """Copy a version's model file (or an external target's configuration) out of the registry."""
+    """Copy a version's model to a file.
+
+    Of an external target, its configuration.
+    """
     from supervisor.commands.export import export_version
 
     return export_version(run_dir, target, output, version)
@@ -203,7 +227,10 @@ def dashboard(
     run_dir: RunDir = DEFAULT_RUN_DIR,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8081,
 ) -> int:
-    """Open optuna-dashboard on the run's study.db, read-only, on this machine alone."""
+    """Show the trials in optuna-dashboard.
+
+    Read-only, on this machine alone.
+    """
     from supervisor.commands.dashboard import serve_dashboard
 
     return serve_dashboard(run_dir, port)

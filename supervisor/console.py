@@ -31,8 +31,8 @@ WORDS = {
 class Console:
     """Writes lines with the time to a stream and to the start's own log file."""
 
-    def __init__(self, log_path: Path | None, stream: TextIO = sys.stdout) -> None:
-        self._stream = stream
+    def __init__(self, log_path: Path | None, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
         self._file = log_path.open("a", encoding="utf-8", buffering=1) if log_path else None
 
     def say(self, text: str) -> None:
