@@ -23,17 +23,17 @@ class Written:
 
 
 def write_winner(config_file: Path, format_name: str, version: Version, marker: Path) -> Written:
-    """Write the version's values into the user's file, comments kept.
+    """Write the version's values into the user's file, comments kept; what a killed trial left there is undone first.
 
     `marker` is a small file of ours that names the version written last: a version is written once, so that what a
     user changes afterwards stays. Killed in between, it is done again with the same outcome. Never raises for what is
     wrong with the user's file: the note says it, and the next call tries again.
     """
     mark = {"schema": 1, "version": version.name, "config_sha256": version.model_sha256}
-    if _read(marker) == mark:
-        return Written(done=True)
     try:
         notes = in_place.restore_leftovers([config_file])
+        if _read(marker) == mark:
+            return Written(done=True, notes=tuple(notes))
         with in_place.exclusive(config_file) as ours:
             if not ours:
                 return Written(False, notes=(*notes, f"{config_file}: a trial is using it; written after that"))

@@ -257,3 +257,18 @@ def test_the_users_bytes_are_readable_while_a_trial_has_the_file(config: Path) -
     assert user_bytes(config) == EDIT
     claim.release()
     assert user_bytes(config) == EDIT
+
+
+def test_the_end_of_a_claim_is_durable_before_anything_else_is_removed(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim that came back after a power cut would undo what was written into the file since."""
+    claim = take(config)
+    assert claim is not None
+    claim.put(OURS)
+    steps: list[tuple[str, str]] = []
+    monkeypatch.setattr(durable, "failpoint", lambda operation, path: steps.append((operation, path.name)))
+    claim.release()
+    removed = steps.index(("remove", in_place.CLAIM_NAME))
+    assert steps[removed + 1] == ("fsync_folder", in_place.claim_folder(config).name)
+    assert ("rename", config.name) in steps[:removed]

@@ -32,6 +32,17 @@ def apply(config: Path, run_dir: Path, version: Version = VERSION, target: str =
     return "; ".join(written.notes) or None
 
 
+def leave_edited(config: Path) -> None:
+    """What a killed trial leaves."""
+    if os.fork() == 0:
+        claim = take(config)
+        assert claim is not None
+        claim.put(b"weights: {aggression: 9, caution: 9}\n")
+        os._exit(0)
+    os.wait()
+    assert b"9" in config.read_bytes()
+
+
 def test_the_winning_values_are_written_comments_kept_and_it_is_told_once(config: Path, run_dir: Path) -> None:
     event = apply(config, run_dir)
     assert config.read_text() == WON
@@ -72,15 +83,17 @@ def test_killed_at_any_step_it_is_done_by_the_next_start(config: Path, run_dir: 
 
 
 def test_a_file_left_edited_by_a_killed_trial_is_given_back_first(config: Path, run_dir: Path) -> None:
-    if os.fork() == 0:
-        claim = take(config)
-        assert claim is not None
-        claim.put(b"weights: {aggression: 9, caution: 9}\n")
-        os._exit(0)
-    os.wait()
+    leave_edited(config)
     apply(config, run_dir)
     assert config.read_text() == WON
     assert not list(config.parent.glob(".*incumbent"))
+
+
+def test_a_file_left_edited_is_given_back_also_where_nothing_is_to_be_written(config: Path, run_dir: Path) -> None:
+    apply(config, run_dir)
+    leave_edited(config)
+    assert apply(config, run_dir) is None
+    assert config.read_text() == WON
 
 
 def test_while_a_trial_has_the_file_the_winner_waits(config: Path, run_dir: Path) -> None:
