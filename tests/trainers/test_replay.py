@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainers.algorithms.replay import PRIORITY_FLOOR, Replay, SumTree
@@ -41,6 +41,7 @@ def test_the_root_of_the_tree_is_the_sum_of_its_leaves(values: list[float], rand
     st.lists(st.sampled_from([0.0, 1e-300, 1e-9, 0.3, 1.0, 1e9]), min_size=1, max_size=33).filter(any),
     st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=20),
 )
+@example([0.3, 0.0], [0.0, 0.0, 1.0 - 2.0**-53])  # the last draw's mass is rounded up to the whole
 def test_a_leaf_without_mass_is_never_drawn(values: list[float], uniforms: list[float]) -> None:
     tree = SumTree(len(values))
     tree.set(np.arange(len(values)), np.array(values))
@@ -120,6 +121,19 @@ def test_a_transition_learnt_from_is_drawn_in_proportion_to_its_error() -> None:
     share = float((drawn.index == index[0]).mean())
     mass = 1.0 + PRIORITY_FLOOR
     assert share == pytest.approx(mass / (mass + (len(index) - 1) * PRIORITY_FLOOR), rel=0.02)
+
+
+def test_a_new_transition_has_the_largest_priority_ever_seen() -> None:
+    replay = filled(rows=8, fights=4, n_step=1, steps=5, alpha=1.0)
+    index = everything_drawn(replay)
+    replay.update(index, np.full(len(index), 9.0, np.float32))
+    replay.update(index, np.zeros(len(index), np.float32))
+    replay.add(
+        np.full((4, WIDTH), 5, np.float32), np.zeros(4, np.int64), np.zeros(4, np.float32), np.zeros(4, np.bool_)
+    )
+    priorities = replay.state()["priorities"]
+    assert priorities[index] == pytest.approx(np.full(len(index), PRIORITY_FLOOR))
+    assert priorities[16:20] == pytest.approx(np.full(4, 9.0 + PRIORITY_FLOOR))
 
 
 def test_importance_weights_undo_the_skew_of_the_draw() -> None:
