@@ -239,7 +239,7 @@ def dashboard(
 def run_cli(arguments: list[str]) -> int:
     """The exit code of one command line. Errors for the operator are one message, never a traceback."""
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="incumbent", standalone_mode=False)
     except IncumbentError as error:
         typer.echo(error, err=True)
         return error.exit_code

@@ -13,6 +13,7 @@ import typer
 from supervisor.commands.export import find_version
 from supervisor.commands.run import RunOptions, run_supervisor
 from supervisor.config.marks import scalar
+from supervisor.config.mistakes import suggest
 from supervisor.contract import Scalar
 from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal import requests
@@ -46,8 +47,10 @@ def ask_enqueue(run_dir: Path, config: Path | None, target: str, values: Sequenc
     _require(run_dir)
     definition = _definition(run_dir, config, target)
     params, problems = _parse(values)
-    wanted = {**definition.defaults(), **params}
-    problems += definition.problems(wanted)
+    for name in params.keys() - set(definition.space.names):
+        problems.append(f"{name}: no such parameter of {target}; {suggest(name, definition.space.names)}")
+    known = {name: value for name, value in params.items() if name in definition.space}
+    problems += definition.problems({**definition.defaults(), **known})
     if problems:
         raise UsageError("\n".join(problems))
     _drop(run_dir, Action.ENQUEUE, target, params=params)

@@ -114,8 +114,8 @@ def render(status: Status) -> RenderableType:
     state = status.state
     how = f"running, pid {status.running_pid}" if status.running_pid else "not running"
     head = Text(
-        f"{status.run_dir}  run {status.run_id}  seed {status.seed}  {how}{', paused' if status.paused else ''}\n"
-        f"iteration {state.iteration}, {state.total_games} games\n"
+        f"{status.run_dir}: run {status.run_id}, seed {status.seed}\n"
+        f"{how}{', paused' if status.paused else ''}; iteration {state.iteration}, {state.total_games} games\n"
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("target", overflow="fold")
