@@ -84,8 +84,7 @@ class Flight:
             self._fail(reason, ended.detail)
 
     def _out_of_attempts(self) -> bool:
-        marks = [str(fact["mark"]) for fact in self.exits if fact["stage"] == self.stage and fact["counts"]]
-        return attempts.exhausted(marks)
+        return attempts.exhausted([(str(fact["mark"]), bool(fact["counts"])) for fact in self.exits])
 
     def _fail(self, reason: Reason, detail: str) -> None:
         status = Status.OUT_OF_BUDGET if reason in ENDS_THE_TRIAL.values() else Status.FAILED

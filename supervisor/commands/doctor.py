@@ -116,11 +116,13 @@ def _serving_port(setup: Setup, run_dir: Path) -> Finding:
 
 
 def _trial_process() -> Finding:
+    executor = LocalExecutor()
     try:
-        executor = LocalExecutor()
+        executor.prepare()
     except IncumbentError as error:
         return Finding("trial process", False, str(error))
-    executor.close()
+    finally:
+        executor.close()
     return Finding("trial process", True, "torch and the exporter load")
 
 

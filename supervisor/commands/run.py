@@ -155,7 +155,7 @@ class _Run:
             settings=settings,
             definitions=self._setup.targets,
             lock=self._lock,
-            executor=LocalExecutor(settings.run.workers, patience=_patience(settings)),
+            executor=LocalExecutor(settings.run.workers, patience=_patience(settings), bound_address_space=gpu is None),
             proposer=Proposer(),
             projections=RunProjections(
                 self._run_dir,

@@ -24,14 +24,15 @@ class Attempt:
         self.launch = launch
         self.ordered_s: float | None = None  # when the fork server was told
         self.gone_s: float | None = None  # when it was first seen gone, before the fork server said so
-        self.lost = ""  # what became of its fork server
+        self.lost: str | None = None  # what became of its fork server
+        self.server_mark: str | None = None
         self.pid: int | None = None
         self.stop = False
         self.urgent = False
         self._folder = launch.folder.resolve()
         self._patience = patience
         self._rungs = Rungs()
-        self._submitted_s = self._started_s = self._beat_s = time.monotonic()
+        self._started_s = self._beat_s = 0.0
         self._beat = self._heartbeat()
         self._descriptor: int | None = None  # the process itself, whatever becomes of its pid
         self._base_mb = 0
@@ -114,7 +115,8 @@ class Attempt:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        return Exit(kind, None, None, detail, time.monotonic() - self._submitted_s, self._peak_mb)
+        duration_s = 0.0 if self.pid is None else time.monotonic() - self._started_s
+        return Exit(kind, None, None, detail, duration_s, self._peak_mb)
 
     def _heartbeat(self) -> int | None:
         """When the heartbeat was touched, by the file system's clock: compared with itself only."""

@@ -14,14 +14,21 @@ LONGEST_PAUSE_S = 3600.0
 LONGEST_LOOK_BACK = 64  # lines; more failures than that pause no longer
 
 
-def exhausted(marks: Sequence[str]) -> bool:
-    """Whether a stage has failed for good. `marks` are what each failed attempt had saved by its end, oldest first.
+def exhausted(history: Sequence[tuple[str, bool]]) -> bool:
+    """Whether a trial has failed for good. `history` has a pair per ended process of the trial, oldest first: a mark of
+    what was saved by then ("" for nothing), and whether its end counts (a crash does, a wish to stop does not).
 
-    Only attempts that saved nothing new since the one before count: a trial that gets further each time goes on.
+    Only attempts that saved nothing new count, in a row: a trial that gets further each time goes on.
     """
-    if len(marks) < MAX_ATTEMPTS:
-        return False
-    return len(set(marks[-MAX_ATTEMPTS:])) == 1
+    in_vain = 0
+    before = ""
+    for mark, counts in history:
+        if mark != before:
+            in_vain = 0
+        elif counts:
+            in_vain += 1
+        before = mark
+    return in_vain >= MAX_ATTEMPTS
 
 
 def remaining(budget: Budget, used_s: float) -> Budget:

@@ -48,7 +48,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Exit:
-    """How an attempt ended and what it cost. Sizes in MB of 2**20 bytes, durations from submission, monotonic."""
+    """How an attempt ended and what it cost. Sizes in MB of 2**20 bytes; the process's own duration, monotonic."""
 
     kind: ExitKind
     exit_code: int | None  # None when a signal ended it, or when it is not known

@@ -27,12 +27,10 @@ class Gpu:
 
     @classmethod
     def find(cls, say: Callable[[str], None]) -> Gpu | None:
-        """The GPU, or None, which is said once with the reason."""
+        """The GPU, or None with the reason said. Call it once, at the start."""
         try:
             pynvml.nvmlInit()
-            if pynvml.nvmlDeviceGetCount() == 0:
-                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
-            return cls(pynvml.nvmlDeviceGetHandleByIndex(0))
+            return cls(pynvml.nvmlDeviceGetHandleByIndex(0))  # without a GPU an error, as without a driver
         except pynvml.NVMLError as error:
             say(f"No GPU ({error}): training and serving on the CPU")
             return None

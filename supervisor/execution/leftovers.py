@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Collection
 
 from supervisor.errors import TryAgainError
 from supervisor.execution import linux
@@ -15,16 +14,18 @@ from supervisor.execution.server_link import wait_readable
 PATIENCE_S = 10.0
 
 
-def end_leftovers(folder: str, sessions: Collection[int] = ()) -> None:
-    """Kill the programs marked with this trial folder and the members of these sessions; return when they are gone.
+def end_leftovers(folder: str, server_mark: str | None = None) -> None:
+    """Kill the programs marked with this trial folder and all forks of a lost server; return when they are gone.
 
+    A program started by a trial has the folder in its environment, a mere fork has the server's own command line.
     Raises TryAgainError when one cannot be killed (it hangs in the kernel): the folder must not be used then.
     """
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         table = linux.processes()
         found = linux.with_environment(f"{ENVIRONMENT_NAME}={folder}", table)
-        found |= {pid for pid, row in table.items() if row.session in sessions}
+        if server_mark is not None:
+            found |= linux.with_argument(server_mark, table)
         if not found:
             return
         if time.monotonic() > deadline_s:

@@ -93,6 +93,12 @@ def with_environment(entry: str, table: Mapping[int, Process]) -> set[int]:
     return {pid for pid in table if wanted in _read(f"/proc/{pid}/environ").split(b"\0")}
 
 
+def with_argument(argument: str, table: Mapping[int, Process]) -> set[int]:
+    """Pids of processes whose command line has this argument: the program started with it and all its mere forks."""
+    wanted = argument.encode()
+    return {pid for pid in table if wanted in _read(f"/proc/{pid}/cmdline").split(b"\0")}
+
+
 def _kilobytes(path: str, names: tuple[str, ...]) -> int:
     total = 0
     for line in _read(path).decode().splitlines():

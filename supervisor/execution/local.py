@@ -62,6 +62,12 @@ class LocalExecutor:
         self._failed_starts = 0
         self._start_server()
 
+    def prepare(self) -> None:
+        """Wait until trials can start. Raises PreloadError when what they need cannot be imported."""
+        while not self._link.ready:
+            self._advance()
+            wait_readable([self._link.fileno()], LOOK_S)
+
     def submit(self, launch: Launch) -> str:
         attempt = Attempt(launch, self._patience)
         if self.capacity() == 0:
@@ -138,8 +144,8 @@ class LocalExecutor:
         if self._link.lost:
             self._replace_server()
         for handle, attempt in list(self._attempts.items()):
-            if attempt.lost:
-                self._end_lost(handle, attempt)
+            if attempt.lost is not None:
+                self._end_lost(handle, attempt, attempt.lost)
             elif attempt.pid is not None:
                 attempt.look()
             elif attempt.stop and attempt.ordered_s is None:
@@ -185,6 +191,7 @@ class LocalExecutor:
         for attempt in self._attempts.values():
             if attempt.ordered_s is not None:
                 attempt.lost = attempt.lost or words
+                attempt.server_mark = attempt.server_mark or self._link.mark
                 attempt.signal(signal.SIGKILL)
         if self._failed_starts >= STARTS:
             raise PreloadError(
@@ -193,9 +200,8 @@ class LocalExecutor:
             )
         self._start_server()
 
-    def _end_lost(self, handle: str, attempt: Attempt) -> None:
-        """RUNNING -> LOST, only once the process and its session are gone: a retry must find the folder to itself."""
-        if attempt.pid is not None and not attempt.gone(LOOK_S):
-            return
-        end_leftovers(attempt.folder, () if attempt.pid is None else (attempt.pid,))
-        self._finish(handle, attempt.exit(ExitKind.LOST, attempt.lost))
+    def _end_lost(self, handle: str, attempt: Attempt, words: str) -> None:
+        """RUNNING -> LOST, only once all its processes are gone: a retry must find the folder to itself."""
+        if attempt.pid is None or attempt.gone(LOOK_S):
+            end_leftovers(attempt.folder, attempt.server_mark)
+            self._finish(handle, attempt.exit(ExitKind.LOST, words))

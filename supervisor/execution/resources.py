@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from supervisor.config.settings import ResourceSettings
+from supervisor.execution import linux
 from supervisor.execution.gpu import Gpu
 
 MIB = 2**20
@@ -37,7 +38,7 @@ class Admission:
 
 
 def admit(sample: Sample, limits: ResourceSettings, held: bool) -> Admission:
-    """Pure. `held`: the last answer was no; then use must fall clearly below the limits, so that it does not flutter."""
+    """Pure. `held`: the last answer was no; then use must fall clearly below the limits, so that it does not flap."""
     share = RELEASE if held else 1.0
     short: list[str] = []
     if limits.max_cpu_percent is not None and sample.cpu_percent > limits.max_cpu_percent * share:
@@ -72,12 +73,12 @@ class Monitor:
         return self._answer
 
     def _sample(self) -> Sample:
-        mine = _own_processes()
+        mine = {process.pid for process in _own_processes()}
         memory = psutil.virtual_memory()
-        own_bytes = sum(_rss(process) for process in mine)
+        own_bytes = linux.proportional_mb(mine) * MIB  # trials share most of their pages with the fork server
         vram = None
         if self._gpu is not None:
-            used = self._gpu.memory({process.pid for process in mine})
+            used = self._gpu.memory(mine)
             vram = (used.used_mb - used.mine_mb) / used.total_mb
         return Sample(
             cpu_percent=self._foreign_cpu_percent(),
@@ -112,10 +113,3 @@ class Monitor:
 def _own_processes() -> list[psutil.Process]:
     own = psutil.Process()
     return [own, *own.children(recursive=True)]
-
-
-def _rss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0

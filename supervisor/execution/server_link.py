@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -90,7 +91,9 @@ class ServerLink:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         # Read by numerical libraries when they load, so it must be set before the preload.
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-        arguments = [str(theirs.fileno()), str(reading), json.dumps([os.path.abspath(path) for path in sys.path])]
+        path = json.dumps([os.path.abspath(entry) for entry in sys.path])
+        self.mark = f"{os.getpid()}-{time.monotonic_ns()}"  # in the command line of the server and of its forks alone
+        arguments = [str(theirs.fileno()), str(reading), path, self.mark]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", BOOTSTRAP, *arguments],
@@ -106,6 +109,7 @@ class ServerLink:
             os.close(reading)
         self._control.send(json.dumps({"preload": list(preload)}).encode())
         self._control.setblocking(False)
+        self._epitaph: str | None = None
         self.ready = False
         self.lost = False
 
@@ -142,7 +146,15 @@ class ServerLink:
             yield event
 
     def close(self) -> str:
-        """End the server with all its trials, at once if it obeys and by SIGKILL if not; how it ended, in words."""
+        """End the server with all its trials, at once if it obeys and by SIGKILL if not; how it ended, in words.
+
+        Closing again only says it again: the descriptors' numbers may be others' by then.
+        """
+        if self._epitaph is None:
+            self._epitaph = self._close()
+        return self._epitaph
+
+    def _close(self) -> str:
         self._control.close()
         if self.ready and not self.lost:  # before it is ready it has no trial to end and does not listen
             _wait_for_end(self._process.pid, CLOSE_WAIT_S)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.config.settings import ResourceSettings
+from supervisor.execution import gpu, linux, resources
+from supervisor.execution.gpu import Gpu
+from supervisor.execution.resources import Monitor, Sample, admit
+
+LIMITS = ResourceSettings(max_cpu_percent=50, max_ram_gb=10, max_vram_fraction=0.5, min_free_disk_mb=1000)
+IDLE = Sample(cpu_percent=0, ram_gb=0, vram_fraction=0, free_disk_mb=1e6)
+
+samples = st.builds(
+    Sample,
+    cpu_percent=st.floats(0, 100),
+    ram_gb=st.floats(0, 100),
+    vram_fraction=st.none() | st.floats(0, 1),
+    free_disk_mb=st.floats(0, 1e5),
+)
+
+
+@pytest.mark.parametrize(
+    ("sample", "word"),
+    [
+        (Sample(51, 0, None, 1e6), "CPU"),
+        (Sample(0, 10.1, None, 1e6), "of memory"),
+        (Sample(0, 0, 0.51, 1e6), "GPU"),
+        (Sample(0, 0, None, 999), "disk"),
+    ],
+)
+def test_each_shortage_holds_a_trial_back_and_is_named(sample: Sample, word: str) -> None:
+    answer = admit(sample, LIMITS, held=False)
+    assert not answer.admitted
+    assert word in answer.reason
+    assert ";" not in answer.reason
+
+
+def test_all_shortages_are_named_at_once() -> None:
+    assert admit(Sample(100, 100, 1, 0), LIMITS, held=False).reason.count(";") == 3
+
+
+def test_no_limit_means_no_limit() -> None:
+    free = ResourceSettings(max_cpu_percent=None, max_ram_gb=None, min_free_disk_mb=0)
+    assert admit(Sample(100, 1000, None, 0), free, held=True).admitted
+
+
+@given(sample=samples)
+def test_who_was_held_back_needs_more_room_than_who_was_not(sample: Sample) -> None:
+    if admit(sample, LIMITS, held=True).admitted:
+        assert admit(sample, LIMITS, held=False).admitted
+
+
+@given(sample=samples)
+def test_a_refusal_always_has_a_reason_and_an_admission_none(sample: Sample) -> None:
+    answer = admit(sample, LIMITS, held=False)
+    assert answer.admitted == (answer.reason == "")
+
+
+def test_use_just_below_the_limit_admits_but_does_not_release() -> None:
+    close = Sample(48, 9.5, 0.48, 1050)
+    assert admit(close, LIMITS, held=False).admitted
+    assert admit(close, LIMITS, held=True).reason.count(";") == 3
+    assert admit(IDLE, LIMITS, held=True).admitted
+
+
+def test_a_monitor_looks_at_the_real_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "LOOK_S", 0.0)
+    roomy = ResourceSettings(max_cpu_percent=None, max_ram_gb=1e6, min_free_disk_mb=0)
+    assert Monitor(tmp_path, roomy, None).admission().admitted
+    monitor = Monitor(tmp_path, ResourceSettings(min_free_disk_mb=10**9), None)
+    assert "the disk has" in monitor.admission().reason
+
+
+def test_memory_and_time_of_our_own_programs_are_not_others(tmp_path: Path) -> None:
+    """Busy seconds and memory of a child are known as ours, the seconds even after its end."""
+    monitor = Monitor(tmp_path, ResourceSettings(), None)
+    before_s = monitor._cpu_times()[2]
+    before_mb = linux.proportional_mb(process.pid for process in resources._own_processes())
+    code = (
+        "import time; kept = bytearray(b'x' * 300 * 2**20)\n"
+        "while time.process_time() < 0.5: pass\n"
+        "print(flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdin is not None
+        program.stdout.readline()
+        assert monitor._cpu_times()[2] - before_s >= 0.45
+        own_mb = linux.proportional_mb(process.pid for process in resources._own_processes())
+        assert 290 <= own_mb - before_mb < 400
+        program.stdin.write(b"\n")
+    assert monitor._cpu_times()[2] - before_s >= 0.45
+
+
+def test_the_share_of_others_is_what_is_busy_without_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources.os, "cpu_count", lambda: 4)
+    readings = iter([(0.0, 100.0, 10.0), (10.0, 120.0, 22.0), (20.0, 120.0, 30.0), (20.0, 121.0, 30.0)])
+    monkeypatch.setattr(Monitor, "_cpu_times", lambda self: next(readings))
+    monitor = Monitor(tmp_path, ResourceSettings(), None)
+    assert monitor._foreign_cpu_percent() == pytest.approx(100 * (20 - 12) / 40)
+    assert monitor._foreign_cpu_percent() == 0.0  # clocks of different grain: never below nothing
+    assert monitor._foreign_cpu_percent() == 0.0  # no time has passed
+
+
+def test_a_machine_without_a_gpu_library_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise gpu.pynvml.NVMLError(gpu.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(gpu.pynvml, "nvmlInit", missing)
+    said: list[str] = []
+    assert Gpu.find(said.append) is None
+    assert len(said) == 1
+    assert "CPU" in said[0]
