@@ -54,7 +54,6 @@ class HistoryStorage(InMemoryStorage):
             last = study.trials.pop()
             assert last.state is TrialState.RUNNING
             del self._trial_id_to_study_id_and_number[last._trial_id]
-            self._max_trial_id -= 1
             study.system_attrs = {}
 
 

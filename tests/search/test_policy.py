@@ -7,6 +7,7 @@ import math
 
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import TrialState
 
 from supervisor.config.settings import Settings
 from supervisor.contract import Params
@@ -15,7 +16,9 @@ from supervisor.record import Record
 from supervisor.search import spsa
 from supervisor.search.fold import spsa_note
 from supervisor.search.policy import Proposal, Proposer
+from supervisor.search.samplers.distributions import distributions
 from supervisor.search.space import Parameter, Space
+from supervisor.search.study import as_trial
 from tests.support.lines import (
     TARGET,
     flight_of,
@@ -114,13 +117,13 @@ def test_every_proposal_fits_its_space_and_says_what_changed(sampler: str) -> No
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_history_cut_by_the_user_is_taken_as_it_is(sampler: str) -> None:
-    """`tail -n 10 log`: the state stays, the lines are fewer."""
-    config, lines = settings(sampler), run(settings(sampler), 30)[1]
-    grown = Proposer()
-    asked = request(31, SPACE, lines, incumbent=INCUMBENT, config=config)
-    grown.propose(asked)
-    shortened = dataclasses.replace(asked, history=lines[-10:])
-    assert grown.propose(shortened) == Proposer().propose(shortened)
+    """`tail -n 20 log`, seen at once or only when as many lines as before are there again: the state stays."""
+    config, lines = settings(sampler), run(settings(sampler), 40)[1]
+    for known in (40, 20):
+        grown = Proposer()
+        grown.propose(request(known + 1, SPACE, lines[:known], incumbent=INCUMBENT, config=config))
+        cut = dataclasses.replace(request(41, SPACE, lines, incumbent=INCUMBENT, config=config), history=lines[-20:])
+        assert grown.propose(cut) == Proposer().propose(cut)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -130,9 +133,24 @@ def test_a_changed_space_keeps_the_lines_that_still_fit_and_drops_the_others(sam
     narrower = Parameter("reward.kills", "float", 1.0, low=0.5, high=2.0)
     changed = Space((*kept, narrower, Parameter("new", "float", 0.2, low=0.0, high=1.0)))
     asked = request(31, changed, lines, incumbent=INCUMBENT, config=config)
-    proposal = Proposer().propose(asked)
+    grown = Proposer()
+    grown.propose(request(31, SPACE, lines, incumbent=INCUMBENT, config=config))
+    proposal = grown.propose(asked)
     assert changed.problems(proposal.params) == []
     assert proposal == Proposer().propose(asked)
+
+
+def test_a_line_is_a_trial_at_todays_defaults_and_none_where_its_values_left_the_space() -> None:
+    kinds = distributions(SPACE)
+    older = {name: value for name, value in SPACE.defaults().items() if name != "lr"}
+    trial = as_trial(line(1, older, 0.6), SPACE, kinds, "win_rate")
+    assert trial is not None
+    assert (trial.value, trial.params) == (0.6, dict(SPACE.defaults()))
+    assert as_trial(line(1, {**older, "layers": 9}, 0.6), SPACE, kinds, "win_rate") is None
+    assert as_trial(line(1, {**older, "optimizer": "lamb"}, 0.6), SPACE, kinds, "win_rate") is None
+    failed = as_trial(line(1, older, None), SPACE, kinds, "win_rate")
+    assert failed is not None
+    assert (failed.state, failed.value) == (TrialState.FAIL, None)
 
 
 def test_fixed_parameters_are_in_every_proposal_and_never_searched() -> None:

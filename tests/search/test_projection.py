@@ -6,6 +6,7 @@ import dataclasses
 import sqlite3
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -354,10 +355,9 @@ def test_the_dashboard_reads_a_running_and_a_finished_run_and_cannot_write(tmp_p
             base = f"http://127.0.0.1:{server.server_port}/api/studies"
             with urllib.request.urlopen(base, timeout=30) as answer:
                 assert TARGET.encode() in answer.read()
-            renamed = urllib.request.Request(f"{base}/1/rename", b'{"study_name": "mine"}', method="POST")
-            renamed.add_header("Content-Type", "application/json")
-            with pytest.raises(OSError, match="HTTP Error"):
-                urllib.request.urlopen(renamed, timeout=30)
+            removal = urllib.request.Request(f"{base}/1", b"{}", {"Content-Type": "application/json"}, method="DELETE")
+            with pytest.raises(urllib.error.HTTPError, match="500"):
+                urllib.request.urlopen(removal, timeout=30)
         finally:
             server.shutdown()
             thread.join()

@@ -49,6 +49,18 @@ def test_a_pair_is_theta_plus_and_minus_c_times_flip_and_moves_theta_towards_the
     assert (position.trials, position.pairs, position.steps) == (2, 1, 1)
 
 
+def test_the_average_is_the_mean_of_the_places_theta_has_been_at() -> None:
+    position, places = spsa.Position(), list[float]()
+    for iteration in range(1, 7):
+        note = spsa.plan(position, [], SPACE, CENTRE, draw(iteration))
+        position = played(position, note, 0.5 + 0.1 * (note.side == "+"))
+        if note.side == "-":
+            assert position.theta is not None
+            places.append(position.theta["x00"])
+    assert position.average is not None
+    assert position.average["x00"] == pytest.approx(sum(places) / 3)
+
+
 @pytest.mark.parametrize("rates", [(None, 0.5), (0.5, None), (None, None)])
 def test_a_pair_with_a_side_that_is_not_complete_gives_no_step(rates: tuple[float | None, float | None]) -> None:
     plus = spsa.plan(spsa.Position(), [], SPACE, CENTRE, draw(1))
@@ -94,6 +106,14 @@ def test_a_change_by_hand_sets_theta_to_the_incumbent_and_disowns_what_is_in_fli
     assert position.trials == 2
     position = played(position, fresh, 0.5)
     assert position.theta == incumbent
+
+
+def test_a_first_side_that_was_in_flight_over_a_change_by_hand_waits_for_no_second() -> None:
+    plus = spsa.plan(spsa.Position(), [], SPACE, CENTRE, draw(1))
+    position = played(spsa.reset(spsa.Position(), iteration=1), plus, 0.9)
+    assert position.open is None
+    fresh = spsa.plan(position, [], SPACE, CENTRE, draw(3))
+    assert (fresh.side, fresh.epoch) == ("+", 1)
 
 
 def test_a_changed_space_opens_an_epoch_at_the_incumbent_that_all_in_flight_share() -> None:
