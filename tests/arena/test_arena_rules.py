@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from trainers.arena import rules
-from trainers.arena.combat import measure, play_tick
+from trainers.arena.combat import play_tick
 from trainers.arena.fights import BUFFED, GUARD, HEALTH, MANA, STUN, WINDUP, Fights, Sides, X, Y
+from trainers.arena.geometry import measure
 from trainers.arena.rewards import Events
 from trainers.arena.rules import (
     ALLY,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from trainers.arena import levels
-from trainers.arena.combat import measure
 from trainers.arena.fights import HEALTH, MANA, WINDUP, Fights, Sides, X, Y
+from trainers.arena.geometry import measure
 from trainers.arena.rules import (
     ACTIONS,
     ALLY,

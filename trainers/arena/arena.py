@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trainers.arena import levels
-from trainers.arena.combat import Geometry, measure, play_tick
+from trainers.arena.combat import play_tick
 from trainers.arena.fights import Bools, Fights, Sides
+from trainers.arena.geometry import Geometry, measure
 from trainers.arena.observation import WIDTH, Observer
 from trainers.arena.randomness import LANES, uniforms
 from trainers.arena.rewards import effective_weights, shaped_reward

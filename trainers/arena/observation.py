@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 
 from trainers.arena import rules
-from trainers.arena.combat import Geometry
 from trainers.arena.fights import BUFFED, GUARD, HEALTH, MANA, STUN, WINDUP, Fights, X, Y
+from trainers.arena.geometry import Geometry
 from trainers.arena.rules import (
     ALLY,
     BASH,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainers.arena import rules
-from trainers.arena.combat import Geometry
 from trainers.arena.fights import HEALTH, MANA, WINDUP, Bools, Fights
+from trainers.arena.geometry import Geometry
 from trainers.arena.rules import (
     ALLY,
     BASH,
