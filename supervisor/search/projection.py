@@ -66,6 +66,7 @@ class StudyProjection:
         self._storage = RDBStorage(url, engine_kwargs={"connect_args": arguments})
         self._studies: dict[str, Study] = {}
         self._trials: dict[tuple[str, int], int] = {}  # (target, iteration) -> trial id
+        self._ended: set[int] = set()  # trial ids that need no look into the database
         self._incumbents: dict[str, Record] = {}
         self._notes: dict[str, str] = {}
 
@@ -113,12 +114,15 @@ class StudyProjection:
 
     def _add(self, target: str, iteration: int, trial: FrozenTrial) -> None:
         study = self._open(target)
-        self._trials[target, iteration] = self._storage.create_new_trial(study._study_id, template_trial=trial)
+        trial_id = self._storage.create_new_trial(study._study_id, template_trial=trial)
+        self._trials[target, iteration] = trial_id
+        if trial.state.is_finished():
+            self._ended.add(trial_id)
 
     def _complete(self, trial_id: int, record: Record) -> None:
-        trial = self._storage.get_trial(trial_id)
-        if trial.state.is_finished():
+        if trial_id in self._ended:
             return
+        trial = self._storage.get_trial(trial_id)
         values, known = params_of(record.params, self._space(record.target))
         for name, value in values.items():
             if name not in trial.params:
@@ -128,6 +132,7 @@ class StudyProjection:
             self._storage.set_trial_user_attr(trial_id, name, attr)
         score = value_of(record)
         self._storage.set_trial_state_values(trial_id, state_of(record), None if score is None else [score])
+        self._ended.add(trial_id)
 
     def _open(self, target: str) -> Study:
         """The target's study, with the trials of this run that it holds."""
@@ -144,6 +149,8 @@ class StudyProjection:
                 iteration = trial.user_attrs.get(ITERATION_KEY)
                 if trial.user_attrs.get(RUN_KEY) == self._run_id and isinstance(iteration, int):
                     self._trials[target, iteration] = trial._trial_id
+                    if trial.state.is_finished():
+                        self._ended.add(trial._trial_id)
         return self._studies[target]
 
     def _agrees(self, target: str, records: Sequence[Record], spoken: tuple[int, int]) -> bool:
