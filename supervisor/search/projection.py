@@ -81,6 +81,7 @@ class StudyProjection:
             self._open(target)
             if not self._agrees(target, lines, spoken):
                 self._storage.delete_study(self._studies.pop(target)._study_id)
+                self._ended.clear()  # SQLite gives the numbers of removed rows again
                 self._trials = {key: trial for key, trial in self._trials.items() if key[0] != target}
                 self._open(target)
             for record in lines:
@@ -123,6 +124,8 @@ class StudyProjection:
         if trial_id in self._ended:
             return
         trial = self._storage.get_trial(trial_id)
+        if trial.state.is_finished():
+            return
         values, known = params_of(record.params, self._space(record.target))
         for name, value in values.items():
             if name not in trial.params:

@@ -187,8 +187,10 @@ def test_what_somebody_wrote_into_the_database_is_written_over(tmp_path: Path, s
     optuna.load_study(study_name=TARGET, storage=study_db_url(tmp_path)).enqueue_trial({"lr": 1e-4})
     projector, _ = start()
     projector.catch_up(lines(5))
+    projector.running(spec(6))
+    projector.finished(lines(6)[5])
     projector.close()
-    assert facts(stored(tmp_path)) == expected(lines(5))
+    assert facts(stored(tmp_path)) == expected(lines(6))
 
 
 def test_a_shortened_log_leaves_the_older_trials_in_place(tmp_path: Path, start: Start) -> None:
