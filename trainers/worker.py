@@ -5,7 +5,6 @@ What lies in the folder says which stage is due, so a killed trial goes on where
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import traceback
@@ -16,6 +15,7 @@ from supervisor.errors import TrialError
 from supervisor.journal import durable
 from trainers.build_stage import build, build_stage, failed
 from trainers.control import FolderControl
+from trainers.custom import load_target
 from trainers.duel_stage import duel_stage
 from trainers.ledger import Ledger
 from trainers.target import StopRequested, TrialTarget
@@ -87,10 +87,7 @@ def _write(path: Path, result: TrialResult | DuelResult) -> None:
 
 def open_target(spec: TrialSpec, folder: Path, control: FolderControl) -> TrialTarget:
     """The target kind's implementation, built in or a user's `module:Class`."""
-    module_name, _, class_name = KINDS.get(spec.kind, spec.kind).partition(":")
-    kind = getattr(importlib.import_module(module_name), class_name)
-    target: TrialTarget = kind(spec, folder, control)
-    return target
+    return load_target(KINDS.get(spec.kind, spec.kind))(spec, folder, control)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -371,49 +370,6 @@ def test_a_second_trial_waits_for_the_file_and_hears_a_stop_meanwhile(folder: Pa
     second.close()
     first.close()
     assert is_as_it_was(program)
-
-
-EDIT_ONCE = """
-if [ ! -e edited ]; then touch edited; echo '# my own' >> config.yaml; fi
-"""
-
-
-def test_a_users_edit_while_the_program_runs_is_kept_and_the_block_is_played_again(
-    folder: Path, tmp_path: Path
-) -> None:
-    program = make_program(tmp_path / "user", EDIT_ONCE + PLAYER + ANSWER).parent
-    target = open_target(folder, program)
-    scores = play(target, OTHER_PARAMS)
-    target.close()
-    ours = CONFIG.replace("0.5", "0.75").replace("2  ", "3  ")
-    assert len(calls(program)) == 2
-    assert (program / "config.yaml").read_text() == ours + "# my own\n"
-    assert (program / "config.yaml.incumbent-original").read_text() == CONFIG
-    assert (program / "config.yaml.incumbent-trial").read_text() == ours
-    (fact,) = map(json.loads, (folder / "facts.jsonl").read_text().splitlines())
-    assert fact["fact"] == "user_file"
-    assert "changed by somebody" in fact["event"]
-    assert len(scores) == 3
-
-
-def test_a_program_that_rewrites_its_own_configuration_is_told_what_to_do(folder: Path, tmp_path: Path) -> None:
-    program = make_program(tmp_path / "user", "echo '# normalised' >> config.yaml\n" + PLAYER + ANSWER).parent
-    target = open_target(folder, program)
-    error = failure(target, OTHER_PARAMS)
-    target.close()
-    assert error.reason == "config_file"
-    assert "pass it a copy with {config}" in error.detail
-    assert (program / "config.yaml.incumbent-original").read_text() == CONFIG
-
-
-def test_a_torn_fact_of_a_killed_attempt_does_not_spoil_the_next_one(folder: Path, tmp_path: Path) -> None:
-    program = make_program(tmp_path / "user", EDIT_ONCE + PLAYER + ANSWER).parent
-    (folder / "facts.jsonl").write_text('{"fact":"earlier"}\n{"fact":"to')
-    target = open_target(folder, program)
-    play(target)
-    target.close()
-    facts = [json.loads(line)["fact"] for line in (folder / "facts.jsonl").read_text().splitlines()]
-    assert facts == ["earlier", "user_file"]
 
 
 def test_the_version_is_the_hash_of_the_configuration_whatever_its_order(folder: Path, program: Path) -> None:
