@@ -44,7 +44,8 @@ class Committer:
         )
 
     def commit(self, flight: Flight) -> Record:
-        """Make the iteration part of the run. On return the line is durable and the state is after it."""
+        """Make the iteration part of the run. On return the line is durable and the state is after it; when it raises
+        neither is."""
         spec = flight.spec
         target = self._memory.state.target(spec.target)
         result = flight.folder.result() or _nothing_run(spec)
@@ -57,10 +58,13 @@ class Committer:
         self._parts.lock.check()
         line = self._append(record)
         self._memory.add(line)
+        return line
+
+    def follow_up(self, line: Record) -> None:
+        """What follows from a committed line; done again from the start where it was cut short."""
         self._parts.projections.committed(line, self._memory.state)
         if line.iteration % self._parts.settings.run.checkpoint_interval == 0:
             self.snapshot()
-        return line
 
     def snapshot(self) -> None:
         identity = self._parts.identity

@@ -191,7 +191,7 @@ def record_of(
     verdict: Verdict,
     time: Mapping[str, Json],
 ) -> Record:
-    """The log line, still without its chain. Guards on a latency keep only whether they held."""
+    """The log line, still without its chain. Of a guard on a measured latency it keeps the verdict alone."""
     version = verdict.version
     return Record(
         run_id=run_id,
@@ -239,4 +239,4 @@ def record_of(
 
 
 def _logged(name: str, guard: Guard) -> Guard:
-    return replace(guard, value=None) if name.startswith("latency") else guard
+    return Guard(None, 0.0, guard.passed) if name.startswith("latency") else guard

@@ -19,6 +19,7 @@ COUNTS_AS_ATTEMPT = {
     ExitKind.LOST: Reason.CRASHED,
     ExitKind.DONE: Reason.CRASHED,  # left well but without a result
 }
+DETAIL_CHARACTERS = 2000  # of free text that a line keeps
 
 
 @dataclass
@@ -47,6 +48,11 @@ class Flight:
             return True
         return (self.folder.duel_result() if self.stage == "duel" else self.folder.result()) is not None
 
+    @property
+    def waits_for_commit(self) -> bool:
+        """Whether no process is needed before this trial's turn to commit comes."""
+        return self.handle is None and self.stage_done
+
     def launch(self, executor: Executor) -> None:
         """Start the process of the present stage; what earlier ones used of the wall budget is gone."""
         used_s = sum(_number(fact, "seconds") for fact in self.exits if fact["stage"] == self.stage)
@@ -59,42 +65,52 @@ class Flight:
         self.handle = executor.submit(launch)
 
     def landed(self, ended: Exit) -> None:
-        """Make the end of a process a durable fact and, where no further attempt is due, a result."""
-        self.handle = None
-        mark = self.folder.progress_mark()
-        kind = ended.kind
-        counts = kind in COUNTS_AS_ATTEMPT and not self.stage_done
+        """Make the end of a process a durable fact. `conclude` says what follows from it."""
         fact: dict[str, Json] = {
             "stage": self.stage,
-            "kind": kind.value,
+            "kind": ended.kind.value,
             "seconds": round(ended.duration_s, 3),
             "peak_ram_mb": ended.peak_ram_mb,
-            "mark": mark,
-            "counts": counts,
-            "detail": ended.detail[-2000:],
+            "mark": self.folder.progress_mark(),
+            "counts": ended.kind in COUNTS_AS_ATTEMPT and not self.stage_done,
+            "detail": ended.detail[-DETAIL_CHARACTERS:],
         }
         self.folder.add_fact("exit", **fact)
         self.exits.append({"fact": "exit", **fact})
-        if self.stage_done:
+        self.handle = None
+
+    def conclude(self) -> None:
+        """Write the stage's result where its last process ended without one and no further attempt is due.
+
+        Follows from the facts alone, so a supervisor that was killed after writing them comes to the same end.
+        """
+        if not self.exits or self.exits[-1]["stage"] != self.stage or self.stage_done:
             return
+        last = self.exits[-1]
+        kind = ExitKind(str(last["kind"]))
         reason = ENDS_THE_TRIAL.get(kind)
-        if reason is None and counts and self._out_of_attempts():
+        if reason is None and last["counts"] and self._out_of_attempts():
             reason = COUNTS_AS_ATTEMPT[kind]
         if reason is not None:
-            self._fail(reason, ended.detail)
+            self.fail(reason, str(last["detail"]))
 
     def _out_of_attempts(self) -> bool:
         return attempts.exhausted([(str(fact["mark"]), bool(fact["counts"])) for fact in self.exits])
 
-    def _fail(self, reason: Reason, detail: str) -> None:
+    def fail(self, reason: Reason, detail: str) -> None:
+        """End the present stage with a result that says why there is no better one."""
         status = Status.OUT_OF_BUDGET if reason in ENDS_THE_TRIAL.values() else Status.FAILED
+        if reason is Reason.OUT_OF_RANGE:
+            status = Status.INVALID
         if self.stage == "duel":
             self.folder.write_duel_result(
-                DuelResult(self.spec.iteration, status, reason, decision=None, detail=detail[-2000:])
+                DuelResult(self.spec.iteration, status, reason, decision=None, detail=detail[-DETAIL_CHARACTERS:])
             )
         else:
             self.folder.write_result(
-                TrialResult(self.spec.iteration, status, reason, params=self.spec.params, detail=detail[-2000:])
+                TrialResult(
+                    self.spec.iteration, status, reason, params=self.spec.params, detail=detail[-DETAIL_CHARACTERS:]
+                )
             )
 
     def time_used(self) -> dict[str, Json]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from supervisor.committing import Committer
 from supervisor.console import line_for_people
-from supervisor.contract import Json, TrialSpec
+from supervisor.contract import Json, Reason, TrialSpec
 from supervisor.execution import attempts
 from supervisor.flight import Flight
 from supervisor.intake import Intake, Wishes, fact_of
@@ -35,6 +35,8 @@ from supervisor.signals import Signals
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
 STOP_LIMIT_S = 12.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
+FIRST_DISK_PAUSE_S = 1.0
+LONGEST_DISK_PAUSE_S = 60.0
 
 T = TypeVar("T")
 
@@ -93,7 +95,8 @@ class Supervisor:
         while True:
             iteration = self._memory.state.iteration + len(self._flights) + 1
             limit = settings.run.max_iterations
-            if len(self._flights) >= min(settings.run.workers, self._memory.window):
+            busy = sum(not flight.waits_for_commit for flight in self._flights.values())
+            if busy >= settings.run.workers or len(self._flights) >= self._memory.window:
                 return
             if (limit is not None and iteration > limit) or not self._may_start():
                 return
@@ -155,8 +158,20 @@ class Supervisor:
 
     def _launch(self) -> None:
         for flight in self._in_order():
-            if flight.handle is None and not flight.stage_done and self._parts.executor.capacity() > 0:
+            if flight.handle is not None or flight.stage_done or self._parts.executor.capacity() == 0:
+                continue
+            problems = self._problems(flight.spec)
+            if problems:
+                self._patiently(partial(flight.fail, Reason.OUT_OF_RANGE, "; ".join(problems)))
+                self._moved = True
+            else:
                 flight.launch(self._parts.executor)
+
+    def _problems(self, spec: TrialSpec) -> list[str]:
+        """What keeps an enqueued configuration from being one of its target: a person wrote it."""
+        if spec.purpose != "enqueued":
+            return []
+        return self._parts.definitions[spec.target].problems(spec.params)
 
     def _advance(self) -> None:
         """Collect processes that ended, then commit what is next in order."""
@@ -164,6 +179,7 @@ class Supervisor:
             ended = self._parts.executor.poll(flight.handle) if flight.handle is not None else None
             if ended is not None:
                 self._patiently(partial(flight.landed, ended))
+                self._patiently(flight.conclude)
                 self._moved = True
         while (head := self._flights.get(self._memory.state.iteration + 1)) is not None:
             if head.handle is not None or not head.stage_done:
@@ -178,6 +194,7 @@ class Supervisor:
     def _commit(self, flight: Flight) -> None:
         record = self._patiently(partial(self._committer.commit, flight))
         del self._flights[flight.spec.iteration]
+        self._patiently(partial(self._committer.follow_up, record))
         self._parts.say(line_for_people(record))
         self._back_off(record)
         self._stagnation(record)
@@ -226,6 +243,7 @@ class Supervisor:
                 ended = self._parts.executor.poll(flight.handle)
                 if ended is not None:
                     flight.landed(ended)
+                    flight.conclude()
             self._parts.executor.wait(max(0.05, min(IDLE_WAIT_S, left_s)))
         self._committer.snapshot()
 
@@ -246,13 +264,15 @@ class Supervisor:
                     "trial_restarted",
                     f"iteration {spec.iteration} was begun with other library versions and starts from step 0",
                 )
-            self._flights[expected] = Flight.take_up(spec, folder, self._parts.clock.now_text())
+            flight = Flight.take_up(spec, folder, self._parts.clock.now_text())
+            flight.conclude()
+            self._flights[expected] = flight
             self._parts.projections.proposed(spec)
             expected += 1
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """The action, tried again with growing pauses as long as the disk is full."""
-        pause_s = 1.0
+        pause_s = FIRST_DISK_PAUSE_S
         while True:
             try:
                 return action()
@@ -261,4 +281,4 @@ class Supervisor:
                 if self._stopping:
                     raise
                 self._parts.executor.wait(pause_s, also=[self._signals.descriptor])
-                pause_s = min(pause_s * 2, 60.0)
+                pause_s = min(pause_s * 2, LONGEST_DISK_PAUSE_S)

@@ -8,16 +8,24 @@ code 75 and recovery starts from what is on disk.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from supervisor.errors import TryAgainError
 
 failpoint: Callable[[str, Path], None] | None = None
 """Called with (operation, path) before each durable operation; set by fault tests only."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class FsyncFailedError(TryAgainError):
@@ -69,6 +77,23 @@ def _fsync(descriptor: int, operation: str, path: Path) -> None:
         ) from error
 
 
+def _names_a_full_disk(operation: Callable[P, R]) -> Callable[P, R]:
+    """Whatever call of the operation finds no room raises DiskFullError, so that the caller can wait."""
+
+    @functools.wraps(operation)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return operation(*args, **kwargs)
+        except DiskFullError:
+            raise
+        except OSError as error:
+            if error.errno in FULL:
+                raise DiskFullError(error.errno, f"no space left for {args[0]}") from error
+            raise
+
+    return guarded
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's own entries (creations, renames, removals) durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -89,6 +114,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
+@_names_a_full_disk
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file by `data`: after a crash anywhere it holds the old bytes or the new ones, whole.
 
@@ -105,9 +131,9 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
             os.close(descriptor)
         _step("rename", path)
         os.rename(temporary, path)
-    except OSError as error:
+    except OSError:
         temporary.unlink(missing_ok=True)
-        raise _disk_full_or(error, path) from error
+        raise
     sync_folder(path.parent)
 
 
@@ -116,6 +142,7 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, canonical_json(value) + b"\n")
 
 
+@_names_a_full_disk
 def append(path: Path, data: bytes, expected_size: int | None = None) -> int:
     """Append and fsync; the new size in bytes. Opened for each call, so a rename or rotation in between is seen.
 
@@ -131,9 +158,9 @@ def append(path: Path, data: bytes, expected_size: int | None = None) -> int:
             raise ValueError(f"{path} has {size} bytes where {expected_size} were expected")
         try:
             _write_all(descriptor, data, path)
-        except OSError as error:
+        except OSError:
             os.ftruncate(descriptor, size)
-            raise _disk_full_or(error, path) from error
+            raise
         _fsync(descriptor, "fsync_append", path)
     finally:
         os.close(descriptor)
@@ -142,6 +169,7 @@ def append(path: Path, data: bytes, expected_size: int | None = None) -> int:
     return size + len(data)
 
 
+@_names_a_full_disk
 def truncate(path: Path, size: int) -> None:
     """Cut a torn tail off, durably."""
     _step("truncate", path)
@@ -153,6 +181,7 @@ def truncate(path: Path, size: int) -> None:
         os.close(descriptor)
 
 
+@_names_a_full_disk
 def link_previous(path: Path, previous: Path) -> None:
     """Keep the current file as `previous` by a hard link, so that there is never a moment without `path`."""
     if not path.exists():
@@ -165,6 +194,7 @@ def link_previous(path: Path, previous: Path) -> None:
     os.rename(temporary, previous)
 
 
+@_names_a_full_disk
 def make_folder(path: Path) -> None:
     """Create the folder (parents too) and make its entry durable."""
     if path.is_dir():
@@ -174,14 +204,9 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
+@_names_a_full_disk
 def remove(path: Path) -> None:
     """Remove a file if it is there; a crash may bring it back, so what is removed must be safe to find again."""
     if path.exists() or path.is_symlink():
         _step("remove", path)
         path.unlink(missing_ok=True)
-
-
-def _disk_full_or(error: OSError, path: Path) -> OSError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskFullError(error.errno, f"no space left to write {path}")
-    return error

@@ -7,6 +7,7 @@ beside. For comparison Optuna alone does the same number of trials on SQLite in 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -123,7 +124,7 @@ class Timing:
         """(median ms of the loop itself, median ms in fsync) over the iterations around one."""
         first = max(1, iteration - around)
         rows = self.rows[first - 1 : iteration]
-        steps = [tuple(b - a for a, b in zip(before, after, strict=True)) for before, after in zip(rows, rows[1:])]
+        steps = [tuple(b - a for a, b in zip(before, after, strict=True)) for before, after in itertools.pairwise(rows)]
         own = statistics.median(1e3 * (wall - sync - trial) for wall, sync, trial in steps)
         return own, statistics.median(1e3 * sync for _, sync, _ in steps)
 

@@ -1,11 +1,13 @@
 """The loop from end to end in one process: what it commits, how it stops, and that a restart changes nothing."""
 
+import errno
 import json
 import os
 import signal
 
 import pytest
 
+from supervisor import loop
 from supervisor.contract import Outcome, Reason, Status
 from supervisor.journal import durable, requests
 from supervisor.journal.checkpoint import CHECKPOINT_NAME
@@ -237,6 +239,34 @@ def test_an_unknown_version_is_refused_in_a_line(tmp_path):
     run.run(3)
     line = lines(run.run_dir)[2]
     assert (line.status, line.reason, line.promoted) == (Status.INVALID, Reason.UNKNOWN_VERSION, False)
+
+
+def test_an_enqueued_candidate_out_of_its_range_is_refused_in_a_line(tmp_path):
+    run = SmallRun(tmp_path / "run")
+    run.run(2)
+    ask(run, Action.ENQUEUE, target="mage/noop", params={"skill": 1.5})
+    run.run(3)
+    line = lines(run.run_dir)[2]
+    assert (line.status, line.reason, line.win_rate) == (Status.INVALID, Reason.OUT_OF_RANGE, None)
+    assert "skill" in line.time["detail"]
+
+
+def test_a_full_disk_is_waited_out_and_no_line_is_written_twice(undisturbed, tmp_path, monkeypatch):
+    run = SmallRun(tmp_path / "run")
+    operations = 0
+
+    def full(operation, path):
+        nonlocal operations
+        operations += 1
+        if operations % 20 == 0 and not operation.startswith("fsync") and "trials" not in str(path):
+            raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(durable, "failpoint", full)
+    monkeypatch.setattr(loop, "FIRST_DISK_PAUSE_S", 0.01)
+    run.run(12)
+    monkeypatch.setattr(durable, "failpoint", None)
+    assert any("disk full" in line for line in run.said)
+    assert comparable(lines(run.run_dir)) == comparable(lines(undisturbed.run_dir)[:12])
 
 
 def test_a_stop_request_ends_the_run_and_is_consumed(tmp_path):

@@ -1,0 +1,97 @@
+"""Durable writes: whole or not at all, and what a full or failing disk leads to."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supervisor.journal import durable
+from supervisor.journal.durable import DiskFullError, FsyncFailedError, append, canonical_json, write_atomic
+
+
+def fail_at(monkeypatch, wanted, number=1, code=errno.ENOSPC):
+    """The number-th operation of that name fails with the code."""
+    seen = 0
+
+    def failpoint(operation, path):
+        nonlocal seen
+        if operation == wanted:
+            seen += 1
+            if seen == number:
+                raise OSError(code, "injected")
+
+    monkeypatch.setattr(durable, "failpoint", failpoint)
+
+
+@pytest.mark.parametrize("operation", ["open_temporary", "write", "rename"])
+def test_a_full_disk_leaves_the_old_file_and_no_leftover(tmp_path, monkeypatch, operation):
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    fail_at(monkeypatch, operation)
+    with pytest.raises(DiskFullError, match="no space left"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("operation", ["fsync_temporary", "fsync_folder"])
+def test_a_failed_fsync_is_never_retried_but_ends_the_process_with_75(tmp_path, monkeypatch, operation):
+    fail_at(monkeypatch, operation, code=errno.EIO)
+    with pytest.raises(FsyncFailedError) as caught:
+        write_atomic(tmp_path / "file", b"new")
+    assert caught.value.exit_code == 75
+
+
+def test_an_append_without_room_is_taken_back(tmp_path, monkeypatch):
+    path = tmp_path / "log"
+    append(path, b"first\n")
+    fail_at(monkeypatch, "write")
+    with pytest.raises(DiskFullError):
+        append(path, b"second\n")
+    assert path.read_bytes() == b"first\n"
+    monkeypatch.setattr(durable, "failpoint", None)
+    assert append(path, b"second\n", expected_size=6) == 13
+
+
+def test_an_append_to_a_file_of_another_length_writes_nothing(tmp_path):
+    path = tmp_path / "log"
+    append(path, b"first\n")
+    with pytest.raises(ValueError, match="has 6 bytes where 7 were expected"):
+        append(path, b"second\n", expected_size=7)
+    assert path.read_bytes() == b"first\n"
+
+
+def test_an_io_error_is_no_full_disk(tmp_path, monkeypatch):
+    fail_at(monkeypatch, "write", code=errno.EIO)
+    with pytest.raises(OSError, match="injected") as caught:
+        append(tmp_path / "log", b"line\n")
+    assert not isinstance(caught.value, DiskFullError)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(json_values)
+def test_canonical_json_is_a_function_of_the_value_and_reads_back_exactly(value):
+    text = canonical_json(value)
+    assert json.loads(text) == value
+    assert canonical_json(json.loads(text)) == text
+    assert b"\n" not in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_canonical_json_refuses_what_is_no_json_number(value):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical_json({"value": value})
+
+
+@pytest.mark.parametrize("scalar", [np.float32(0.1), np.float64(0.1), np.int64(7), np.bool_(True)])
+def test_numpy_scalars_become_the_numbers_they_hold(scalar):
+    assert json.loads(canonical_json([scalar])) == [scalar.item()]
