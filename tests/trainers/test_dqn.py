@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainers.algorithms.dqn import Args, DoubleDQN
+from trainers.algorithms.replay import PRIORITY_FLOOR
 
 ARGS = Args(
     learning_rate=3e-3,
@@ -106,7 +107,7 @@ def test_with_n_steps_it_learns_what_its_own_play_earns() -> None:
 
 def with_constant_outputs(double: bool) -> DoubleDQN:
     """q answers (0, 1) everywhere, its target (5, 2); nothing is learnt, earned or ended."""
-    args = replace(ARGS, double=double, learning_rate=0.0, gamma=0.9)
+    args = replace(ARGS, double=double, learning_rate=0.0, gamma=0.9, target_interval=10_000)
     training = learner(args, rows=20, environment=Corridor(endless=True))
     for network, outputs in ((training.q, (0.0, 1.0)), (training.q_target, (5.0, 2.0))):
         with torch.no_grad():
@@ -127,6 +128,33 @@ def test_double_lets_the_online_network_choose_and_the_target_network_value() ->
         args_errors.append(training.means.td_error)
         assert training.means.td_error == pytest.approx(bootstrap - q_value, abs=0.25)
     assert args_errors[1] - args_errors[0] == pytest.approx(2.7, abs=0.5)
+
+
+def test_the_loss_of_each_transition_counts_by_its_weight() -> None:
+    losses = []
+    for weight in (1.0, 0.25):
+        training = with_constant_outputs(double=True)
+        draw = training.replay.draw
+
+        def weighted(uniforms, beta, draw=draw, weight=weight):
+            return replace(draw(uniforms, beta), weight=np.full(len(uniforms), weight, np.float32))
+
+        training.replay.draw = weighted  # type: ignore[method-assign]
+        while training.gradient_steps == 0:
+            training.advance()
+        losses.append(training.means.loss)
+    assert losses[1] == pytest.approx(0.25 * losses[0])
+
+
+def test_priorities_follow_the_errors_found() -> None:
+    training = run(with_constant_outputs(double=True))
+    state = training.replay.state()
+    errors = np.where(state["actions"] == 0, 1.8, 0.8)  # |q - 0.9 * 2|
+    expected = (errors + PRIORITY_FLOOR) ** ARGS.priority_alpha
+    # what was not drawn yet still has the largest priority, what cannot be drawn none: the rest is action 1's
+    learnt = (state["priorities"] > 0) & (state["priorities"] < 0.99 * expected.max())
+    assert learnt.sum() > 50
+    assert state["priorities"][learnt] == pytest.approx(expected[learnt], rel=1e-5)
 
 
 def test_exploration_falls_from_one_to_its_noise_and_stays() -> None:
