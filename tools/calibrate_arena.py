@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ FIRST_GUESS = {"aggressive": 13, "defensive": 17, "mage": -4, "ranged": 5, "supp
 """Exponents of GRID to look at first; any others only take longer."""
 
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Scalar]]] = {
-    "aggressive": {"timid": {"reward.damage_dealt": 0.2, "reward.kills": 0.0, "reward.damage_taken": -2.0}},
+    "aggressive": {"timid": {"reward.damage_dealt": 0.2, "reward.kills": 0.0, "reward.damage_taken": -1.5}},
     "defensive": {"idle": {"reward.damage_blocked": 0.0, "reward.allies_protected": 0.0, "reward.survival_time": 3.0}},
     "mage": {"distance first": {"reward.spell_damage": 0.5, "reward.kills": 0.0, "reward.optimal_distance": 30.0}},
     "ranged": {"run away": {"reward.sustained_damage": 0.2, "reward.kiting_active": 24.0}},
@@ -78,13 +79,13 @@ class Question:
 
     archetype: str
     level: int
-    power: int  # the foe's strength is GRID ** power
+    power: float  # the foe's strength is GRID ** power
     variant: str  # untrained | default | a name of VARIANTS | faster
     seed: int
 
     @property
     def strength(self) -> float:
-        return round(GRID**self.power, 3)
+        return float(round(GRID**self.power, 3))
 
 
 class Measurements:
@@ -97,6 +98,7 @@ class Measurements:
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             entry = json.loads(line)
             rate = entry.pop("rate")
+            entry.pop("power", None)
             self._rates[durable.canonical_json(entry)] = rate
         self._used: dict[bytes, float] = {}
 
@@ -108,7 +110,15 @@ class Measurements:
         """The win rate in question, measured now unless it is on record."""
         params, steps = self._making(question)
         making = durable.sha256_bytes(durable.canonical_json({"params": params, "steps": steps, "fights": FIGHTS}))[:16]
-        entry = {**vars(question), "strength": question.strength, "arena": self._arena[:16], "making": making}
+        entry = {
+            "archetype": question.archetype,
+            "level": question.level,
+            "strength": question.strength,
+            "variant": question.variant,
+            "seed": question.seed,
+            "arena": self._arena[:16],
+            "making": making,
+        }
         key = durable.canonical_json(entry)
         if key not in self._rates:
             nets = range(NETS) if question.variant == "untrained" else [question.seed]
@@ -120,8 +130,14 @@ class Measurements:
         self._used[key] = self._rates[key]
         return self._rates[key]
 
-    def mean(self, archetype: str, level: int, power: int, variant: str, seeds: tuple[int, ...]) -> float:
+    def mean(self, archetype: str, level: int, power: float, variant: str, seeds: tuple[int, ...]) -> float:
         return float(np.mean([self.rate(Question(archetype, level, power, variant, seed)) for seed in seeds]))
+
+    def check_variants(self) -> None:
+        """Raises ValueError if one of them lies outside its search space: before hours are spent, not after."""
+        for archetype, variants in VARIANTS.items():
+            for variant in (*variants, "faster"):
+                self._making(Question(archetype, START_LEVEL, 0, variant, 0))
 
     def keep_used(self) -> None:
         """Rewrite the file with the lines that this run needed, in order."""
@@ -161,16 +177,20 @@ def _play(network: QNetwork, question: Question, games: int) -> float:
     return float(scores.mean())
 
 
-def settle(seen: Measurements, archetype: str, level: int, guess: int, aim: float, window: tuple[float, float]) -> int:
+def settle(
+    seen: Measurements, archetype: str, level: int, guess: float, aim: float, window: tuple[float, float]
+) -> float:
     """The power at which default configurations win about `aim`: steps toward it until the rate is in the window."""
-    power, visited = guess, set[int]()
-    while power not in visited:
-        visited.add(power)
+    power = guess
+    low, high = -math.inf, math.inf  # powers known to be too easy and too hard
+    while low < power < high:
         rate = seen.mean(archetype, level, power, "default", SEEDS)
         if window[0] <= rate <= window[1]:
             return power
-        step = round((rate - aim) / RATE_PER_POWER) or (1 if rate > aim else -1)
-        power += step if power + step not in visited else step // abs(step)
+        low, high = (power, high) if rate > aim else (low, power)
+        power += max(-4, min(4, round((rate - aim) / RATE_PER_POWER * 2) / 2))
+        if not low < power < high:
+            power = round(low + high) / 2
     raise RuntimeError(f"{archetype} level {level}: no strength brings the default into {window}; see the measurements")
 
 
@@ -179,8 +199,8 @@ def calibrate(seen: Measurements, archetype: str) -> levels.Calibration:
     start = settle(seen, archetype, START_LEVEL, FIRST_GUESS[archetype], START_AIM, START_WINDOW)
     first = settle(seen, archetype, 1, start, FIRST_AIM, FIRST_WINDOW)
     while seen.mean(archetype, 1, first, "untrained", (0,)) > UNTRAINED_MOST:
-        first += 1
-    powers = {1: first, 2: round((first + start) / 2), 3: start, 4: start + 2, 5: start + 4}
+        first += 0.5
+    powers = {1: first, 2: (first + start) / 2, 3: start, 4: start + 2, 5: start + 4}
     measured = {
         "untrained_level_1": seen.mean(archetype, 1, first, "untrained", (0,)),
         "default_level_1": seen.mean(archetype, 1, first, "default", SEEDS),
@@ -214,6 +234,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     seen = Measurements(options.measurements, load_definitions([BUILT_IN], ["*/combat_dqn"], "small"))
+    seen.check_variants()
     found = {archetype: calibrate(seen, archetype) for archetype in options.archetypes.split(",")}
     print(table(found))
     if set(found) == set(ARCHETYPES):

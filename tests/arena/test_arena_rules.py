@@ -197,6 +197,32 @@ def test_a_taunt_turns_the_foe_from_the_ally() -> None:
     assert not f.aim[0]
 
 
+def test_the_foe_turns_to_the_one_who_hurts_it_more() -> None:
+    f = fight("tank")
+    f.aim[:] = True
+    f.threat[1] = 2
+    turned = [tick(f, STRIKE)[0].aggro_count[0] for _ in range(5)]
+    assert sum(turned) == 1
+    assert turned[0] == 0, "not by the first scratch"
+    assert not f.aim[0]
+    f.body[X, ALLY, 0] = 10
+    for _ in range(20):
+        tick(f, WAIT, WAIT, STRIKE)
+    assert f.aim[0]
+
+
+def test_a_guarded_blow_is_struck_back_and_a_guarded_spell_is_not() -> None:
+    f = fight("defensive")
+    events, _ = tick(f, BLOCK, STRIKE)
+    assert dealt(events) == pytest.approx(float(events.damage_blocked[0]) * 0.5)
+    g = fight("defensive", apart=7)
+    tick(g, WAIT, SPELL)
+    tick(g, WAIT)
+    events, _ = tick(g, BLOCK)
+    assert events.damage_blocked[0] > 0
+    assert dealt(events) == 0
+
+
 def test_the_foe_does_not_turn_in_the_middle_of_a_wind_up() -> None:
     f = fight("tank")
     f.aim[:] = True
