@@ -11,6 +11,7 @@ from supervisor.config.best import best_config
 from supervisor.config.settings import Settings
 from supervisor.contract import TrialSpec, Version
 from supervisor.external.command_settings import parse_command
+from supervisor.external.in_place import restore_leftovers
 from supervisor.external.winner import write_winner
 from supervisor.journal import durable
 from supervisor.journal.events import Events
@@ -50,6 +51,8 @@ class RunProjections:
 
     def catch_up(self, state: State, records: list[Record]) -> None:
         """Whatever a crash left undone is done now."""
+        for definition in self._definitions.values():
+            self._give_back_user_file(definition)
         self._publish(state, changed=None)
         for folder in all_folders(self._run_dir):
             if folder.iteration <= state.iteration:
@@ -63,9 +66,15 @@ class RunProjections:
             self._projector.running(spec)
 
     def committed(self, record: Record, state: State) -> None:
+        folder = TrialFolder.of(self._run_dir, record.iteration)
+        for fact in folder.facts():
+            if fact["fact"] == "user_file":
+                self._events.write("user_file", str(fact["event"]))
+        definition = self._definitions.get(record.target)
+        if definition is not None:
+            self._give_back_user_file(definition)
         if record.version is not None:
             self._publish(state, changed=record.target)
-        folder = TrialFolder.of(self._run_dir, record.iteration)
         folder.tidy()
         self._retire(TrialFolder.of(self._run_dir, record.iteration - self._settings.run.retention_trials), state)
         if self._projector is not None:
@@ -96,6 +105,15 @@ class RunProjections:
                 self._delivery.changed(key, version.name)
         elif definition is not None and definition.kind == "command":
             self._write_user_file(definition, version)
+
+    def _give_back_user_file(self, definition: TargetDefinition) -> None:
+        """A trial that was killed while it played with the user's own file could not give it back."""
+        if definition.kind != "command":
+            return
+        command = parse_command(definition.settings, Path())
+        if command.in_place:
+            for note in restore_leftovers([command.config_file]):
+                self._events.write("user_file", note)
 
     def _write_user_file(self, definition: TargetDefinition, version: Version) -> None:
         """An external target's winner goes into the user's own file, once per version."""

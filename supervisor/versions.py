@@ -6,7 +6,7 @@ import functools
 import platform
 from importlib import metadata
 
-DECIDING = ("incumbent", "torch", "numpy", "onnx", "onnxruntime-gpu", "optuna", "scipy", "cmaes")
+DECIDING = ("incumbent", "torch", "numpy", "onnx", "onnxruntime-gpu", "optuna", "scipy", "cmaes", "greenlet")
 
 
 @functools.cache
