@@ -10,7 +10,6 @@ from supervisor.console import Console
 from supervisor.errors import UsageError
 from supervisor.journal.events import Events
 from supervisor.journal.identity import load_identity
-from supervisor.journal.recovery import known_versions
 from supervisor.parts import Clock
 from supervisor.search.setup import load_setup
 from supervisor.serving.errors import PortTakenError
@@ -31,7 +30,7 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
     run_dir.mkdir(parents=True, exist_ok=True)
     console = Console(None)
     try:
-        run_server(run_dir, options_of(settings), known_versions, console.say)
+        run_server(run_dir, options_of(settings), console.say)
     except PortTakenError as error:
         if not beside_run:
             raise

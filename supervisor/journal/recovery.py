@@ -159,3 +159,16 @@ def known_versions(run_dir: Path) -> dict[str, dict[str, Version]]:
         if made is not None:
             found.setdefault(record.target, {}).setdefault(made.name, made)
     return found
+
+
+def known_incumbents(run_dir: Path) -> dict[str, Version]:
+    """The incumbent of every target as snapshot and log have it, whatever was projected from them.
+
+    Only lines that make a version, or go back to one, can change it, so no other line is decoded.
+    """
+    snapshot, _ = checkpoint.load(run_dir)
+    state = snapshot.state() if snapshot is not None else State()
+    for record in version_records(run_dir):
+        if record.iteration > state.iteration:
+            state = fold(state, record)
+    return {key: target.incumbent for key, target in state.targets.items() if target.incumbent is not None}

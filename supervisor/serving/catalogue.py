@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from supervisor.contract import Version
+from supervisor.journal.recovery import known_incumbents, known_versions
 from supervisor.registry.active import ActiveEntry, ActiveFile, DamagedActiveError
 from supervisor.serving.errors import ApiError, Refused
+
+T = TypeVar("T")
 
 KnownVersions = Mapping[str, Mapping[str, Version]]
 """Target key to version name to version."""
@@ -16,15 +20,21 @@ KnownVersions = Mapping[str, Mapping[str, Version]]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """One run folder, read anew at each question. `read_known` gives the versions that log and snapshot know."""
+    """One run folder, read anew at each question."""
 
     run_dir: Path
-    read_known: Callable[[Path], KnownVersions]
 
     def all_active(self) -> dict[str, Version | Refused]:
-        """Every active target that has a model file, with its version or why it cannot be had. Raises ApiError."""
-        active = self._active().targets
-        known = self._known() if active else {}
+        """Every active target that has a model file, with its version or why it cannot be had. Raises ApiError.
+
+        Where the supervisor died between its commit and `active.json`, the log has the newer word.
+        """
+        known = self._known()
+        active = dict(self._active().targets)
+        incumbents = ActiveFile.of(self._incumbents()).targets
+        for target, entry in incumbents.items():
+            if target not in active or active[target].version in known.get(target, {}):
+                active[target] = entry
         found: dict[str, Version | Refused] = {}
         for target, entry in active.items():
             if entry.interface is None:
@@ -66,7 +76,13 @@ class Catalogue:
             raise ApiError(503, "active_damaged", str(error)) from error
 
     def _known(self) -> KnownVersions:
+        return self._from_log(known_versions)
+
+    def _incumbents(self) -> Mapping[str, Version]:
+        return self._from_log(known_incumbents)
+
+    def _from_log(self, read: Callable[[Path], T]) -> T:
         try:
-            return self.read_known(self.run_dir)
+            return read(self.run_dir)
         except Exception as error:  # a log being rotated, damaged or unreadable: whatever is live stays live
             raise ApiError(503, "log_unreadable", f"log and snapshot cannot be read: {str(error)[:300]}") from error

@@ -20,7 +20,7 @@ from supervisor.errors import DamagedStateError, UsageError
 from supervisor.journal.identity import RunIdentity, load_identity
 from supervisor.serving.access import Access
 from supervisor.serving.app import Service, build_app
-from supervisor.serving.catalogue import Catalogue, KnownVersions
+from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.engine import Engine
 from supervisor.serving.errors import ApiError, PortTakenError
 from supervisor.serving.options import ServerOptions
@@ -49,13 +49,11 @@ class DrainingServer(uvicorn.Server):
 def run_server(
     run_dir: Path,
     options: ServerOptions,
-    read_known: Callable[[Path], KnownVersions],
     announce: Callable[[str], None],
 ) -> None:
     """Serve the folder's active models until SIGTERM or SIGINT, then answer what is in flight and return.
 
-    `read_known` is `journal.recovery.known_versions`. Raises PortTakenError, UsageError or ConfigurationError before
-    anything is served.
+    Raises PortTakenError, UsageError or ConfigurationError before anything is served.
     """
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
@@ -68,7 +66,7 @@ def run_server(
             loaded = len(engine.models())
             announce(f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on http://{shown}:{port}")
 
-        engine = Engine(Catalogue(run_dir, read_known), options, announce, _now_text)
+        engine = Engine(Catalogue(run_dir), options, announce, _now_text)
         service = Service(engine, access, options, lambda: _identity(run_dir), ready)
         config = uvicorn.Config(
             build_app(service),

@@ -229,7 +229,6 @@ def test_a_restart_serves_exactly_what_is_active(tmp_path: Path) -> None:
         folder.promote(models.mlp(number))
     folder.promote(models.mlp(4), "mage/combat_dqn")
     folder.promote(b"", "bots/mine", interface=None)  # an external configuration has nothing to serve
-    folder.commit(models.mlp(5))  # committed, and not in production
     expected = {("aggressive/combat_dqn", "v000003"), ("mage/combat_dqn", "v000004")}
     for _ in range(2):
         with ServerProcess(folder.path) as server:
@@ -287,3 +286,11 @@ def test_damaged_files_of_the_supervisor_stop_no_answer(tmp_path: Path) -> None:
         server.wait_for_line("nothing is served yet", "active.json")
         active.write_bytes(intact)
         assert server.post(RELOAD).body["version"] == good.name
+
+
+def test_a_server_started_between_commit_and_projection_serves_what_the_log_says(tmp_path: Path) -> None:
+    folder = ServedFolder(tmp_path / "run")
+    folder.promote(models.mlp(1))
+    newer = folder.commit(models.mlp(2))
+    with ServerProcess(folder.path) as server:
+        assert server.get("/models").body["models"][0]["version"] == newer.name

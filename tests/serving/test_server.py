@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from supervisor.errors import IncumbentError
-from supervisor.journal.recovery import known_versions
 from supervisor.serving.errors import PortTakenError
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.probe import Health, probe_server
@@ -220,7 +219,7 @@ def test_the_probe_finds_a_server_of_ours_and_nothing_else(server: ServerProcess
 def refusal_to_start(run_dir: Path, options: ServerOptions) -> IncumbentError:
     """The error of a server that cannot start; what it said on the console fails the test."""
     with pytest.raises(IncumbentError) as caught:
-        run_server(run_dir, options, known_versions, announce=lambda line: pytest.fail(line))
+        run_server(run_dir, options, announce=lambda line: pytest.fail(line))
     return caught.value
 
 

@@ -17,14 +17,13 @@ from supervisor.serving.options import ServerOptions
 _PROGRAM = """
 import json, sys
 from pathlib import Path
-from supervisor.journal.recovery import known_versions
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.server import run_server
 
 def announce(line):
     print(line, flush=True)
 
-run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), known_versions, announce)
+run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), announce)
 """
 
 
