@@ -17,9 +17,9 @@ from supervisor.journal import durable
 from trainers import weights
 from trainers.algorithms import dqn
 from trainers.arena.arena import Arena
-from trainers.arena.rewards import effective_weights
+from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
 from trainers.catalogue import model_type
-from trainers.evaluate import ArenaPlayer, OnnxPolicy, entropy_bits, load_policy, states_met
+from trainers.evaluate import ArenaPlayer, OnnxPolicy, entropy_bits, load_policy, rehearse
 from trainers.export import interface, mlp_bytes
 from trainers.networks.mlp import Weights
 from trainers.parameters import fields, group
@@ -32,7 +32,7 @@ SAVE_INTERVAL_S = 10.0
 """When it is saved decides nothing but how much a kill costs."""
 
 MEASURED_FIGHTS = 128
-MEASURED_TICKS = 64
+LATENCY_BATCHES = (1, 128)
 
 ELSEWHERE = {
     "learning_rate": "training.learning_rate",
@@ -74,10 +74,13 @@ class ArenaTarget:
         return self._player(OnnxPolicy(built.model.read_bytes()))
 
     def incumbent(self, version: Version) -> ArenaPlayer:
-        return self._player(load_policy(self._models / f"{version.model_sha256}.onnx", version.model_sha256))
+        return self._player(self._load(version))
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _load(self, version: Version) -> OnnxPolicy:
+        return load_policy(self._models / f"{version.model_sha256}.onnx", version.model_sha256)
 
     def _player(self, policy: OnnxPolicy) -> ArenaPlayer:
         return ArenaPlayer(policy, self._spec.archetype, self._spec.level)
@@ -101,10 +104,10 @@ class ArenaTarget:
             self._control.beat(learner.steps_done)
         return learner
 
-    def _arena(self, rows: int, rewards: Params, first_seed: int) -> Arena:
+    def _arena(self, rows: int, rewards: Params, first_seed: int, reopen: bool = True) -> Arena:
         try:
             factors = effective_weights(self._spec.archetype, rewards)
-            arena = Arena(rows, self._spec.archetype, self._spec.level, factors)
+            arena = Arena(rows, self._spec.archetype, self._spec.level, factors, reopen=reopen)
         except ValueError as error:
             raise TrialError(Reason.OUT_OF_RANGE, str(error)) from error
         arena.start(np.arange(first_seed, first_seed + rows, dtype=np.uint64))
@@ -134,28 +137,34 @@ class ArenaTarget:
             weights=work / WEIGHTS_NAME,
             interface=interface(layers, *names),
             measured=measured,
-            metrics={**learner.metrics(), "entropy_bits": measured["entropy_bits"]},
+            metrics={**learner.metrics(), **{name: measured[name] for name in ("entropy_bits", "reward")}},
             latency=latency,
         )
 
     def _measure(self, learner: dqn.DoubleDQN, policy: OnnxPolicy) -> tuple[dict[str, float], dict[str, float]]:
-        """What the guards bound, on states that the finished policy meets; and the latencies in seconds."""
+        """What the guards bound, on the states of fresh fights; and the latencies in seconds.
+
+        The reward is in points under the archetype's default weights: those being searched would praise themselves.
+        """
         unused = self._spec.seeds["train"] + self._spec.budget.steps + FIGHTS  # a fight lasts at least a step
-        arena = self._arena(MEASURED_FIGHTS, {}, unused)
-        states = states_met(policy, arena, MEASURED_TICKS)
+        states, reward = rehearse(policy, self._arena(MEASURED_FIGHTS, {}, unused, reopen=False))
         answers = policy.outputs(states)
         with torch.no_grad():
             expected = learner.q(torch.from_numpy(states)).numpy()
         finite = bool(np.isfinite(answers).all())
-        batch_1_s, batch_128_s = policy.latency_s(states[:1]), policy.latency_s(states[:128])
-        measured = {
+        quantities = {
             "onnx_difference": float(np.abs(answers - expected).max()) if finite else float(np.finfo(np.float32).max),
             "finite": float(finite),
             "entropy_bits": entropy_bits(answers.argmax(1), self._type.outputs),
-            "latency_ms_batch_1": batch_1_s * 1000,
-            "latency_ms_batch_128": batch_128_s * 1000,
+            "reward": reward * POINTS_PER_REWARD,
         }
-        return measured, {"batch_1_p95_s": batch_1_s, "batch_128_p95_s": batch_128_s}
+        latency = {f"batch_{rows}": policy.latency_s(states[:rows]) for rows in LATENCY_BATCHES}
+        if self._spec.incumbent is not None:
+            other = self._load(self._spec.incumbent)
+            latency |= {f"incumbent_batch_{rows}": other.latency_s(states[:rows]) for rows in LATENCY_BATCHES}
+        for name, seconds in latency.items():
+            quantities[name.replace("batch", "latency_ms_batch")] = seconds * 1000
+        return quantities, {f"{name}_p95_s": seconds for name, seconds in latency.items()}
 
 
 def _save(work: Path, learner: dqn.DoubleDQN) -> None:

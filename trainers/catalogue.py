@@ -12,9 +12,8 @@ from supervisor.errors import TrialError
 
 @dataclass(frozen=True)
 class ModelType:
-    """Shapes leave the batch out. `algorithm` names the file under `trainers/algorithms` that trains it."""
+    """Widths leave the batch out."""
 
-    algorithm: str
     inputs: int
     outputs: int
     input_name: str
@@ -22,7 +21,7 @@ class ModelType:
 
 
 CATALOGUE: Mapping[str, ModelType] = MappingProxyType(
-    {"combat_dqn": ModelType("dqn", inputs=64, outputs=10, input_name="state", output_name="q_values")}
+    {"combat_dqn": ModelType(inputs=64, outputs=10, input_name="state", output_name="q_values")}
 )
 
 

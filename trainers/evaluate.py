@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from supervisor.journal import durable
-from trainers.algorithms.dqn import Environment
+from trainers.arena.arena import Arena
 from trainers.arena.games import play_games
 
 Floats = NDArray[np.float32]
@@ -77,13 +77,19 @@ class ArenaPlayer:
         return [float(score) for score in scores]
 
 
-def states_met(policy: OnnxPolicy, environment: Environment, ticks: int) -> Floats:
-    """What the policy sees while it plays, [ticks * fights, inputs]."""
-    seen = []
-    for _ in range(ticks):
-        seen.append(environment.observation)
-        environment.step(policy(seen[-1]))
-    return np.concatenate(seen)
+def rehearse(policy: OnnxPolicy, arena: Arena) -> tuple[Floats, float]:
+    """Play the fights of an arena that does not reopen its rows to their ends.
+
+    What the policy saw, [ticks, inputs], and the mean reward of a fight.
+    """
+    seen, reward = [], 0.0
+    observation = arena.observation
+    while (active := arena.active).any():
+        seen.append(observation[active])
+        step = arena.step(policy(observation))
+        reward += float(step.reward.sum(dtype=np.float64))
+        observation = step.observation
+    return np.concatenate(seen), reward / arena.rows
 
 
 def entropy_bits(actions: Ints, choices: int) -> float:

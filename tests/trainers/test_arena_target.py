@@ -13,6 +13,7 @@ from supervisor.errors import TrialError
 from supervisor.journal import durable
 from tests.support.arena_trials import RESUME_PARAMS, default_params, default_steps, small_spec, trial_folder
 from trainers import arena_target, weights
+from trainers.arena.arena import Arena
 from trainers.arena_target import ArenaTarget
 from trainers.build_stage import build_stage
 from trainers.evaluate import OnnxPolicy
@@ -56,6 +57,7 @@ def test_a_candidate_has_its_files_its_interface_and_what_the_guards_ask_for(tmp
         "entropy_bits",
         "latency_ms_batch_1",
         "latency_ms_batch_128",
+        "reward",
     }
     assert built.measured["onnx_difference"] <= 1e-4
     assert built.measured["finite"] == 1.0
@@ -63,6 +65,23 @@ def test_a_candidate_has_its_files_its_interface_and_what_the_guards_ask_for(tmp
     assert built.measured["latency_ms_batch_1"] > 0.0
     assert built.latency["batch_128_p95_s"] * 1000 == built.measured["latency_ms_batch_128"]
     assert not [name for name in built.metrics if "latency" in name]
+
+
+def test_the_measured_reward_is_the_mean_of_whole_fights_in_points(tmp_path: Path) -> None:
+    _, built = build(tmp_path, params={"reward.scale": 0.3, "reward.kills": 0.0})
+    assert built.model is not None
+    policy = OnnxPolicy(built.model.read_bytes())
+    first_seed = 7 + 10 * arena_target.FIGHTS + arena_target.FIGHTS
+    totals = []
+    for seed in range(first_seed, first_seed + arena_target.MEASURED_FIGHTS):
+        arena = Arena(1, "aggressive", 1, reopen=False)
+        observation, total = arena.start([seed]), 0.0
+        while arena.active.any():
+            step = arena.step(policy(observation))
+            observation, total = step.observation, total + float(step.reward[0])
+        totals.append(total)
+    assert built.measured["reward"] == pytest.approx(100 * sum(totals) / len(totals), rel=1e-4)
+    assert built.metrics["reward"] == built.measured["reward"]
 
 
 def test_two_builds_of_one_spec_agree_in_all_but_the_latencies(tmp_path: Path) -> None:
@@ -227,6 +246,7 @@ def test_the_build_stage_plays_the_screen_and_says_all_that_a_log_line_needs(tmp
     result = build_stage(spec, folder, ArenaTarget(spec, folder, Undisturbed()), Ledger(folder, Undisturbed()))
     assert (result.status, result.delta) == ("complete", 0.0)  # the same training as the incumbent's
     assert (result.model_sha256, result.weights_sha256) == (version.model_sha256, version.weights_sha256)
+    assert {"incumbent_latency_ms_batch_1", "incumbent_latency_ms_batch_128"} < set(result.measured)
     assert (result.candidate.games, result.incumbent.games, result.topup.games, result.games) == (150, 150, 20, 320)
     assert parse(TrialResult, json.loads(durable.canonical_json(as_json(result)))) == result
 
