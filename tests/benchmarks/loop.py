@@ -65,11 +65,13 @@ class FsyncClock:
 class NoopTrial:
     """Answers at once; the scores are near those of the incumbent, so that hardly a candidate is tested."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace_s: float = 0.0) -> None:
         self.seconds = 0.0
+        self._pace_s = pace_s
 
     def __call__(self, folder: str) -> int:
         started = time.perf_counter()
+        time.sleep(self._pace_s)
         path = Path(folder)
         spec = parse(TrialSpec, json.loads((path / "trial.json").read_bytes()))
         wins = 50 + random.Random(spec.iteration).randint(-8, -1)
@@ -93,6 +95,7 @@ class NoopTrial:
         return 0
 
 
+PER_SECOND, PACED = 5, 60
 MODEL_SHA256 = "9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4"  # of b"model"
 
 
@@ -133,12 +136,12 @@ def definition() -> TargetDefinition:
     return load_definitions([BUILT_IN], [TARGET], "small")[TARGET]
 
 
-def run_loop(folder: Path, iterations: int, projected: bool) -> tuple[Timing, float]:
-    """Timing of every iteration, and the seconds that closing took."""
+def run_loop(folder: Path, iterations: int, projected: bool, pace_s: float = 0.0) -> tuple[Timing, float]:
+    """Timing of every iteration, and the seconds from the last line to complete projections."""
     # Without promotions the sampler would change for want of success; the default one is what is measured.
     settings: dict[str, dict[str, object]] = {"search": {"stagnation_iterations": 10**6}}
     run = SmallRun(folder, targets=(TARGET,), definitions={TARGET: definition()}, settings=settings)
-    trial = NoopTrial()
+    trial = NoopTrial(pace_s)
     with FsyncClock() as clock:
         behind = real_projections(folder, run) if projected else None
         timing = Timing(trial, clock, behind)
@@ -198,15 +201,23 @@ def report(base: Path, iterations: int) -> None:
             print(f"{iteration:9d}   {own:14.2f}   {sync:11.2f}")
     seconds, at = restart_seconds(base / "off")
     print(f"restart at iteration {at}: {seconds:.2f} s to the first proposal")
+    timing, closing = run_loop(base / "paced", PACED, projected=True, pace_s=1 / PER_SECOND)
+    print(
+        f"projections on, at most {PER_SECOND} iterations/s: complete {closing:.2f} s after the last of {PACED} lines"
+    )
+    show_complete(base / "paced")
     few = min(300, iterations)
     timing, closing = run_loop(base / "on", few, projected=True)
     own, sync = timing.overhead_ms(few)
-    print(
-        f"projections on, at iteration {few}: {own:.2f} ms, {sync:.2f} ms in fsync, complete {closing:.2f} s after the last"
-    )
-    shown = optuna.load_study(study_name=TARGET, storage=f"sqlite:///{base}/on/study.db")
-    print(f"study.db holds {len(shown.trials)} of {len(read_log(base / 'on').records)} lines")
+    print(f"projections on, as fast as it goes, at iteration {few}: {own:.2f} ms, {sync:.2f} ms in fsync;")
+    print(f"complete {closing:.2f} s after the last line")
+    show_complete(base / "on")
     print(f"Optuna alone on SQLite with TPE, {few // 3} trials: {optuna_ms(base, few // 3):.1f} ms a trial")
+
+
+def show_complete(folder: Path) -> None:
+    shown = optuna.load_study(study_name=TARGET, storage=f"sqlite:///{folder}/study.db")
+    print(f"  study.db holds {len(shown.trials)} of {len(read_log(folder).records)} lines")
 
 
 if __name__ == "__main__":
