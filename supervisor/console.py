@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -33,17 +34,14 @@ class Console:
 
     def __init__(self, log_path: Path | None, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._file = log_path.open("a", encoding="utf-8", buffering=1) if log_path else None
+        self._log_path = log_path
 
     def say(self, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')}  {text}\n"
-        for stream in (self._stream, self._file):
-            if stream is not None:
-                _write(stream, line)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        _write(self._stream, line)
+        if self._log_path is not None:
+            with contextlib.suppress(OSError), self._log_path.open("a", encoding="utf-8") as log:
+                log.write(line)  # opened for each line: somebody may have rotated or compressed the file
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -68,7 +68,6 @@ def run_supervisor(options: RunOptions) -> int:
         with_signals.install()
         _Run(options, setup, lock, console, with_signals).go()
     finally:
-        console.close()
         lock.release()
     return 0
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 from rich.console import Console as RichConsole
@@ -67,12 +68,20 @@ def show_status(run_dir: Path, as_json: bool, watch: bool) -> int:
         console.print(render(look(run_dir)))
         return 0
     try:
-        with Live(render(look(run_dir)), console=console, auto_refresh=False, screen=console.is_terminal) as live:
-            while True:
-                time.sleep(REFRESH_S)
-                live.update(render(look(run_dir)), refresh=True)
+        if console.is_terminal:
+            _refresh(run_dir, console)
+        while True:  # into a pipe or a file: one after another
+            console.print(render(look(run_dir)))
+            time.sleep(REFRESH_S)
     except KeyboardInterrupt:
         return 0
+
+
+def _refresh(run_dir: Path, console: RichConsole) -> NoReturn:
+    with Live(render(look(run_dir)), console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            time.sleep(REFRESH_S)
+            live.update(render(look(run_dir)), refresh=True)
 
 
 def look(run_dir: Path) -> Status:

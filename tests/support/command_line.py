@@ -19,7 +19,7 @@ from supervisor import cli
 from supervisor.journal.log import read_log
 from supervisor.record import Record
 from tests.support.inline_executor import InlineExecutor
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, console, start, wait_for
 from trainers import worker
 
 TARGETS = ("aggressive/noop", "mage/noop")
@@ -138,3 +138,45 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@dataclass
+class LiveRun:
+    """A real supervisor process at work in a copy of a finished run."""
+
+    folder: NoopFolder
+    process: subprocess.Popen[bytes]
+
+    def console(self) -> list[str]:
+        """What it has said so far, a line each, without the time of day."""
+        return [line.split("  ", 1)[1] for line in console(self.folder.run_dir).splitlines() if "  " in line]
+
+    def wait_until_it_says(self, part: str, after: int = 0) -> str:
+        """The first console line behind line `after` that holds the part."""
+        found: list[str] = []
+
+        def said() -> bool:
+            found[:] = [line for line in self.console()[after:] if part in line]
+            return bool(found) or self.process.poll() is not None
+
+        wait_for(f"the console says {part!r}", said)
+        assert found, console(self.folder.run_dir)
+        return found[0]
+
+    def wait_for_iterations(self, more: int) -> None:
+        """Until this many more iterations are on the console than now."""
+        sought = self._iterations() + more
+        wait_for(f"{more} more iterations", lambda: self._iterations() >= sought)
+
+    def _iterations(self) -> int:
+        return sum(line.startswith("#") for line in self.console())
+
+
+@contextlib.contextmanager
+def started(folder: NoopFolder) -> Iterator[LiveRun]:
+    """A supervisor without a limit, from its first iteration on; ended whatever happens."""
+    live = LiveRun(folder, start(folder.run_dir, *folder.flags))
+    try:
+        live.wait_until_it_says("#")
+        yield live
+    finally:
+        live.process.terminate()
+        live.process.wait(timeout=60)
