@@ -10,6 +10,42 @@ from tests.support.command_line import TARGETS
 from tests.support.shell import shell, shell_json
 
 FOLDER = "nn_training_results"
+DOCUMENTED = {
+    "schema",
+    "run_id",
+    "iteration",
+    "target",
+    "archetype",
+    "model_type",
+    "study",
+    "trial",
+    "sampler",
+    "seed",
+    "level",
+    "params",
+    "changed",
+    "status",
+    "reason",
+    "games",
+    "wins",
+    "draws",
+    "losses",
+    "win_rate",
+    "best_win_rate",
+    "improvement",
+    "delta",
+    "promoted",
+    "version",
+    "model_sha256",
+    "weights_sha256",
+    "decision",
+    "guards",
+    "steps",
+    "metrics",
+    "rollbacks",
+    "time",
+    "chain",
+}
 
 
 @pytest.fixture(scope="module")
@@ -90,43 +126,7 @@ def test_the_average_win_rate(place, lines):
 
 
 def test_each_line_is_one_json_object_with_every_documented_field(place):
-    documented = [
-        "schema",
-        "run_id",
-        "iteration",
-        "target",
-        "archetype",
-        "model_type",
-        "study",
-        "trial",
-        "sampler",
-        "seed",
-        "level",
-        "params",
-        "changed",
-        "status",
-        "reason",
-        "games",
-        "wins",
-        "draws",
-        "losses",
-        "win_rate",
-        "best_win_rate",
-        "improvement",
-        "delta",
-        "promoted",
-        "version",
-        "model_sha256",
-        "weights_sha256",
-        "decision",
-        "guards",
-        "steps",
-        "metrics",
-        "rollbacks",
-        "time",
-        "chain",
-    ]
     for text in (place / FOLDER / "training_log.jsonl").read_text().splitlines():
         line = json.loads(text)
-        assert set(documented) <= line.keys()
+        assert DOCUMENTED <= line.keys()
         assert text == json.dumps(line, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
