@@ -41,6 +41,7 @@ class Trial:
         self.handle = handle
         self.output = output
         self.log = log
+        self.buried = False  # its output is closed: an event of the same look that comes after that means nothing
 
     def forget(self) -> None:
         """In a fresh fork: this copy of the server's descriptors is not the fork's business."""
@@ -87,7 +88,7 @@ class ForkServer:
                 elif key.fileobj == self._wakeup_read:
                     os.read(self._wakeup_read, CHUNK_BYTES)
                     self._bury()
-                elif isinstance(key.data, Trial) and not key.data.drain():
+                elif isinstance(key.data, Trial) and not key.data.buried and not key.data.drain():
                     self._selector.unregister(key.data.output)
 
     def _start(self, order: child.Order) -> None:
@@ -146,7 +147,7 @@ class ForkServer:
             )
 
     def _finish(self, trial: Trial) -> None:
-        """Take the last that was printed. Every writer is dead: a pipe holds at most PIPE_FULL_BYTES more."""
+        """Take the last that was printed and close. Every writer is dead: a pipe holds at most PIPE_FULL_BYTES more."""
         with contextlib.suppress(KeyError):
             self._selector.unregister(trial.output)
         for _ in range(PIPE_FULL_BYTES // CHUNK_BYTES + 1):
@@ -154,6 +155,7 @@ class ForkServer:
                 break
         os.close(trial.output)
         trial.log.close()
+        trial.buried = True
 
     def _end_orphans(self) -> None:
         """Kill what dead trials left behind. Living trials adopt their own orphans, so ours are of dead ones."""

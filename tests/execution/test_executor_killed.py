@@ -104,6 +104,25 @@ def test_a_killed_fork_server_ends_its_trials_and_is_replaced(executor: LocalExe
     assert run(executor, folders[0], "result").kind is ExitKind.DONE
 
 
+def test_a_trial_ends_with_its_fork_server_before_the_supervisor_has_noticed(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    handle, pid = begin(executor, tmp_path, "hold_gil")
+    os.kill(executor.server_pid(), signal.SIGKILL)
+    assert gone_within(pid, SOON_S)
+    assert collect(executor, handle).kind is ExitKind.LOST
+
+
+def test_the_end_of_a_trial_and_of_its_output_may_be_seen_in_any_order(tmp_path: Path) -> None:
+    local_ = LocalExecutor(worker=WORKER, preload=("tests.support.preload_reordered",))
+    try:
+        server = local_.server_pid()
+        assert [run(local_, tmp_path / str(number), "result").kind for number in range(3)] == [ExitKind.DONE] * 3
+        assert local_.server_pid() == server
+    finally:
+        local_.close()
+
+
 def test_a_fork_server_killed_while_nothing_runs_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
     assert run(executor, tmp_path, "result").kind is ExitKind.DONE
     os.kill(executor.server_pid(), signal.SIGKILL)
