@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from supervisor.search.definitions import BUILT_IN, load_definitions
 from supervisor.seeds import derive_seed
 from trainers.arena import levels
 from trainers.arena.fingerprint import fingerprint
@@ -30,6 +31,12 @@ def test_the_calibration_met_its_aims(archetype: str) -> None:
     assert row.measured["default_level_1"] >= 0.60
     assert 0.40 <= row.measured["default_start"] <= 0.60
     assert levels.start_level(archetype) == row.start_level
+
+
+@everyone
+def test_a_search_starts_at_the_calibrated_level(archetype: str) -> None:
+    key = f"{archetype}/combat_dqn"
+    assert load_definitions([BUILT_IN], [key], "small")[key].level == levels.start_level(archetype)
 
 
 def best(layers: list[tuple[Floats, Floats]], state: Floats) -> Ints:
