@@ -49,10 +49,13 @@ START_LEVEL = 3
 GRID = 1.05  # strengths are powers of this
 GAMES = 768  # per trained network: a standard error of 1.8 points, less than one training differs from the next
 NETS, NET_GAMES = 32, 128  # untrained networks and their games each
-SEEDS = (1, 2, 3)  # of the trainings behind each rate
+START_SEEDS = (1, 2, 3, 4, 5, 6)  # of the trainings behind a rate at the start level
+FIRST_SEEDS = (1, 2, 3)  # behind one at level 1
+VARIANT_SEEDS = (1, 2)
+FRESH_SEEDS = (7, 8, 9, 10)  # of trainings that had no say in the choice of a strength
 RATE_PER_POWER = 0.08  # about what one step of GRID costs the default; only the way to the result depends on it
 
-START_AIM, START_WINDOW = 0.5, (0.42, 0.58)
+START_AIM, START_WINDOW = 0.5, (0.43, 0.57)
 FIRST_AIM, FIRST_WINDOW = 0.8, (0.66, 0.94)
 UNTRAINED_MOST = 0.15
 FIRST_GUESS = {"aggressive": 13, "defensive": 17, "mage": -4, "ranged": 5, "support": -3, "tank": 27}
@@ -60,7 +63,10 @@ FIRST_GUESS = {"aggressive": 13, "defensive": 17, "mage": -4, "ranged": 5, "supp
 
 VARIANTS: Mapping[str, Mapping[str, Mapping[str, Scalar]]] = {
     "aggressive": {"timid": {"reward.damage_dealt": 0.2, "reward.kills": 0.0, "reward.damage_taken": -1.5}},
-    "defensive": {"idle": {"reward.damage_blocked": 0.0, "reward.allies_protected": 0.0, "reward.survival_time": 3.0}},
+    "defensive": {
+        "time first": {"reward.damage_blocked": 0.0, "reward.allies_protected": 0.0, "reward.survival_time": 3.0},
+        "shield first": {"reward.allies_protected": 60.0, "reward.survival_time": 0.0, "reward.survival_bonus": 0.0},
+    },
     "mage": {"distance first": {"reward.spell_damage": 0.5, "reward.kills": 0.0, "reward.optimal_distance": 30.0}},
     "ranged": {"run away": {"reward.sustained_damage": 0.2, "reward.kiting_active": 24.0}},
     "support": {
@@ -184,7 +190,7 @@ def settle(
     power = guess
     low, high = -math.inf, math.inf  # powers known to be too easy and too hard
     while low < power < high:
-        rate = seen.mean(archetype, level, power, "default", SEEDS)
+        rate = seen.mean(archetype, level, power, "default", START_SEEDS if level == START_LEVEL else FIRST_SEEDS)
         if window[0] <= rate <= window[1]:
             return power
         low, high = (power, high) if rate > aim else (low, power)
@@ -197,29 +203,30 @@ def settle(
 def calibrate(seen: Measurements, archetype: str) -> levels.Calibration:
     """The levels of one archetype, and the rates that say how good they are."""
     start = settle(seen, archetype, START_LEVEL, FIRST_GUESS[archetype], START_AIM, START_WINDOW)
-    first = settle(seen, archetype, 1, start, FIRST_AIM, FIRST_WINDOW)
+    first = min(start, settle(seen, archetype, 1, start, FIRST_AIM, FIRST_WINDOW))
     while seen.mean(archetype, 1, first, "untrained", (0,)) > UNTRAINED_MOST:
         first += 0.5
     powers = {1: first, 2: (first + start) / 2, 3: start, 4: start + 2, 5: start + 4}
     measured = {
         "untrained_level_1": seen.mean(archetype, 1, first, "untrained", (0,)),
-        "default_level_1": seen.mean(archetype, 1, first, "default", SEEDS),
+        "default_level_1": seen.mean(archetype, 1, first, "default", FIRST_SEEDS),
         "untrained_start": seen.mean(archetype, START_LEVEL, start, "untrained", (0,)),
-        "default_start": seen.mean(archetype, START_LEVEL, start, "default", SEEDS),
+        "default_start": seen.mean(archetype, START_LEVEL, start, "default", START_SEEDS),
+        "default_start_again": seen.mean(archetype, START_LEVEL, start, "default", FRESH_SEEDS),
     }
     for variant in (*VARIANTS[archetype], "faster"):
-        measured[f"{variant} start"] = seen.mean(archetype, START_LEVEL, start, variant, SEEDS[:2])
+        measured[f"{variant} start"] = seen.mean(archetype, START_LEVEL, start, variant, VARIANT_SEEDS)
     strengths = tuple(Question(archetype, level, power, "", 0).strength for level, power in sorted(powers.items()))
     return levels.Calibration(START_LEVEL, strengths, {name: round(rate, 3) for name, rate in measured.items()})
 
 
 def table(found: Mapping[str, levels.Calibration]) -> str:
     """A line per archetype."""
-    names = ("untrained_level_1", "default_level_1", "untrained_start", "default_start")
-    lines = [f"{'archetype':11} {'strengths':33} " + " ".join(f"{name:>17}" for name in names) + "  others at start"]
+    names = ("untrained_level_1", "default_level_1", "untrained_start", "default_start", "default_start_again")
+    lines = [f"{'archetype':11} {'strengths':33} " + " ".join(f"{name:>19}" for name in names) + "  others at start"]
     for archetype, row in found.items():
         strengths = " ".join(f"{strength:6.3f}" for strength in row.strength)
-        rates = " ".join(f"{row.measured[name]:17.3f}" for name in names)
+        rates = " ".join(f"{row.measured[name]:19.3f}" for name in names)
         others = ", ".join(
             f"{name.removesuffix(' start')} {rate:.3f}" for name, rate in row.measured.items() if " " in name
         )
