@@ -38,7 +38,7 @@ def place(finished_run, tmp_path_factory):
 
 @pytest.mark.parametrize("line", [line for line in INCUMBENT if "journalctl" not in line and "sed " not in line])
 def test_every_command_and_flag_exists(line):
-    words = shlex.split(re.sub(r"^(\w+=\S+ )*", "", line))
+    words = shlex.split(re.sub(r"^(\w+=\S+ )*", "", line), comments=True)
     assert words[0] == "incumbent"
     command = typer.main.get_command(app).commands[words[1]]
     with contextlib.closing(command.make_context(words[1], words[2:])):
@@ -75,10 +75,17 @@ def test_the_better_line_for_the_mean_leaves_failed_trials_out(finished_run, tmp
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     rates = [line["win_rate"] for line in lines[:-1]]
     assert shell_json(jq_line("add / length' "), cwd=tmp_path) == pytest.approx(sum(rates) / 12)  # misleads
-    found = {entry["target"]: entry["mean"] for entry in shell_json(jq_line("{target: .[0].target, mean"), cwd=tmp_path)}
+    found = {
+        entry["target"]: entry["mean"] for entry in shell_json(jq_line("{target: .[0].target, mean"), cwd=tmp_path)
+    }
     mage = [line["win_rate"] for line in lines[:-1] if line["target"] == "mage/noop"]
     assert found["mage/noop"] == pytest.approx(sum(mage) / len(mage))
-    assert shell(jq_line('status != "complete"'), cwd=tmp_path).split("\t")[:4] == ["12", "mage/noop", "failed", "crashed"]
+    assert shell(jq_line('status != "complete"'), cwd=tmp_path).split("\t")[:4] == [
+        "12",
+        "mage/noop",
+        "failed",
+        "crashed",
+    ]
 
 
 def test_every_exit_code_is_explained():

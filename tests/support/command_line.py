@@ -94,8 +94,7 @@ def call(*arguments: str) -> Result:
     """One command line in this process; trials run in it too, so that no fork server has to import torch."""
     out, err = io.StringIO(), io.StringIO()
     with (
-        _signals_kept(),
-        mock.patch("supervisor.commands.run.LocalExecutor", _inline),
+        in_process(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -127,11 +126,12 @@ def _worker(folder: str) -> int:
 
 
 @contextlib.contextmanager
-def _signals_kept() -> Iterator[None]:
-    """A run installs handlers for its process; this process goes on after it."""
+def in_process() -> Iterator[None]:
+    """Runs started in here have their trials in this process, and leave its signal handlers as they were."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with mock.patch("supervisor.commands.run.LocalExecutor", _inline):
+            yield
     finally:
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():

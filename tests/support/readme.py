@@ -21,7 +21,7 @@ class Block:
     mark: str = ""
 
     def commands(self) -> list[str]:
-        """The lines as a shell takes them, a here document with the line that begins it, comments cut off."""
+        """The lines as a shell takes them, a here document with the line that begins it."""
         found: list[str] = []
         end = ""
         for line in self.text.splitlines():
@@ -31,7 +31,6 @@ class Block:
                 continue
             begin = HERE_DOCUMENT.search(line)
             end = begin[1] if begin else ""
-            line = line if begin else re.sub(r"\s{2,}#.*", "", line)
             if line.strip():
                 found.append(line)
         return found
@@ -39,7 +38,9 @@ class Block:
 
 def blocks(language: str = "bash") -> list[Block]:
     """The blocks of a language, in order."""
-    found = [Block(match["language"], match["text"], match["mark"] or "") for match in BLOCK.finditer(README.read_text())]
+    found = [
+        Block(match["language"], match["text"], match["mark"] or "") for match in BLOCK.finditer(README.read_text())
+    ]
     return [block for block in found if block.language == language]
 
 
