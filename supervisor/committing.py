@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from supervisor.contract import DuelResult, DuelSpec, Json, Reason, Status, TrialResult, TrialSpec
-from supervisor.deciding import Verdict, decide, decide_manual, needs_duel, record_of
+from supervisor.deciding import Verdict, decide, decide_gone, decide_manual, needs_duel, record_of
 from supervisor.flight import Flight
 from supervisor.journal import checkpoint
 from supervisor.journal.log import Log, LogRewrittenError, read_log
@@ -12,6 +12,7 @@ from supervisor.parts import Parts
 from supervisor.promotion import contenders, elond, guards
 from supervisor.record import Record
 from supervisor.registry.store import MODEL_SUFFIX, WEIGHTS_SUFFIX
+from supervisor.rules import Rules
 from supervisor.state import TargetState
 
 
@@ -33,14 +34,12 @@ class Committer:
         if not needs_duel(result, target, contender):
             return None
         assert target.incumbent is not None
-        promotion = self._parts.settings.promotion
-        definition = self._parts.definitions.get(spec.target)
-        cheap = definition is not None and definition.games_cheap
+        rules = Rules.from_json(spec.rules)
         return DuelSpec(
             iteration=spec.iteration,
             incumbent=target.incumbent,
-            plan=elond.plan_for(promotion, target.tests, target.promotions),
-            measure_pairs=max(promotion.measure_pairs, CHEAP_MEASURE_PAIRS) if cheap else promotion.measure_pairs,
+            plan=elond.plan_for(rules.promotion, target.tests, target.promotions),
+            measure_pairs=rules.measure_pairs,
         )
 
     def commit(self, flight: Flight) -> Record:
@@ -50,7 +49,7 @@ class Committer:
         target = self._memory.state.target(spec.target)
         result = flight.folder.result() or _nothing_run(spec)
         duel = flight.folder.duel_result()
-        verdict = self._verdict(spec, result, duel, target)
+        verdict = self._verdict(flight, result, duel, target)
         self._store(flight, verdict)
         record = record_of(
             self._parts.identity.run_id, spec, result, duel, target, verdict, self._time(flight, result, duel)
@@ -73,19 +72,19 @@ class Committer:
         self._memory.since_snapshot.clear()
 
     def _screen(self, spec: TrialSpec, result: TrialResult) -> tuple[bool, Reason]:
-        definition = self._parts.definitions.get(spec.target)
-        promotion = self._parts.settings.promotion
-        # a trial that was in flight when its target left the settings is still finished
-        yields_model = definition.contenders == contenders.SCREENED if definition else spec.kind != "command"
-        policy = contenders.policy_for(promotion.contenders, spec.sampler, yields_model)
-        return contenders.is_contender(policy, spec.purpose, result.delta, promotion.min_improvement)
+        rules = Rules.from_json(spec.rules)
+        return contenders.is_contender(rules.contenders, spec.purpose, result.delta, rules.promotion.min_improvement)
 
-    def _verdict(self, spec: TrialSpec, result: TrialResult, duel: DuelResult | None, target: TargetState) -> Verdict:
+    def _verdict(self, flight: Flight, result: TrialResult, duel: DuelResult | None, target: TargetState) -> Verdict:
+        spec = flight.spec
         if spec.purpose == "manual":
             return decide_manual(spec, target)
-        settings = self._parts.settings.promotion
-        held = guards.evaluate(settings.guards, spec.model_type, result, duel, first=target.incumbent is None)
-        return decide(spec, result, duel, target, self._screen(spec, result), held, settings.mode == "manual")
+        promotion = Rules.from_json(spec.rules).promotion
+        held = guards.evaluate(promotion.guards, spec.model_type, result, duel, first=target.incumbent is None)
+        contest = flight.folder.duel()
+        if contest is not None and target.incumbent is not None and contest.incumbent.name != target.incumbent.name:
+            return decide_gone(target)
+        return decide(spec, result, duel, target, self._screen(spec, result), held, promotion.mode == "manual")
 
     def _store(self, flight: Flight, verdict: Verdict) -> None:
         """A version's files are in the registry before the line that names them."""
@@ -129,9 +128,6 @@ class Committer:
             "latency": dict(result.latency),
             "detail": detail,
         }
-
-
-CHEAP_MEASURE_PAIRS = 2000  # where games cost next to nothing (DESIGN 8)
 
 
 def _nothing_run(spec: TrialSpec) -> TrialResult:

@@ -164,6 +164,8 @@ class TrialSpec:
     changed: tuple[str, ...] = ()  # parameters that differ from the incumbent
     search: Mapping[str, Json] = field(default_factory=dict)  # the sampler's own record, see search/
     settings: Mapping[str, Json] = field(default_factory=dict)  # the target's own section: command, build, arena ...
+    rules: Mapping[str, Json] = field(default_factory=dict)  # what decides about it, as the settings were: see rules.py
+    problems: tuple[str, ...] = ()  # why an enqueued configuration is none of this target's
     versions: Mapping[str, str] = field(default_factory=dict)  # library versions the trial was proposed under
     facts: tuple[Mapping[str, Json], ...] = ()  # requests consumed for this iteration
     schema: int = SCHEMA

@@ -123,13 +123,19 @@ def _first(spec: TrialSpec, result: TrialResult, guards: Mapping[str, Guard]) ->
     )
 
 
+def decide_gone(target: TargetState) -> Verdict:
+    """The version that a contest was played against is no longer the incumbent: it proves nothing about this one."""
+    return Verdict(_untested(Outcome.INCONCLUSIVE, Reason.INCUMBENT_GONE), target.pool)
+
+
 def decide_manual(spec: TrialSpec, target: TargetState) -> Verdict:
     """An operator's promotion or rollback: the version named by the fact becomes the incumbent, if it is known."""
     request = spec.facts[0]
     name = request.get("version")
     rollback = request.get("action") == "rollback"
     if rollback and name is None:
-        name = next((old for old in reversed(target.history) if old not in target.rolled_back), None)
+        gone = {*target.rolled_back, target.incumbent.name if target.incumbent else None}
+        name = next((old for old in reversed(target.history) if old not in gone), None)
     version = target.versions.get(str(name))
     if version is None or target.incumbent is None:
         return _refused(target, Reason.UNKNOWN_VERSION)

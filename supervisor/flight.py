@@ -31,11 +31,21 @@ class Flight:
     started_at: str
     handle: str | None = None
     exits: list[dict[str, Json]] = field(default_factory=list)
+    trained_under: dict[str, Json] = field(default_factory=dict)  # library versions that its saved state comes from
 
     @classmethod
     def take_up(cls, spec: TrialSpec, folder: TrialFolder, started_at: str) -> Flight:
         """The trial as its folder describes it, with what earlier processes of it left behind."""
-        return cls(spec, folder, started_at, exits=[fact for fact in folder.facts() if fact["fact"] == "exit"])
+        facts = folder.facts()
+        versions = [fact["versions"] for fact in facts if fact["fact"] == "versions"]
+        last = versions[-1] if versions else None
+        return cls(
+            spec,
+            folder,
+            started_at,
+            exits=[fact for fact in facts if fact["fact"] == "exit"],
+            trained_under=last if isinstance(last, dict) else dict(spec.versions),
+        )
 
     @property
     def stage(self) -> str:

@@ -34,6 +34,7 @@ from supervisor.search.schedule import stagnation
 from supervisor.signals import Signals
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
+PURPOSES_OF_PEOPLE = frozenset({"manual", "enqueued"})  # what a person asked for says nothing about the machine
 STOP_LIMIT_S = 12.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
 FIRST_DISK_PAUSE_S = 1.0
 LONGEST_DISK_PAUSE_S = 60.0
@@ -61,7 +62,14 @@ class Supervisor:
 
         `requests_only` carries out waiting requests, behind whatever was in flight, and leaves.
         """
-        self._take_up_flights()
+        try:
+            self._until_told(requests_only)
+        except DiskFullError:
+            self._parts.say("told to stop while the disk is full")  # _patiently has said which file
+        self._leave()
+
+    def _until_told(self, requests_only: bool) -> None:
+        self._patiently(self._take_up_flights)
         while not self._finished():
             self._moved = False
             wishes = self._intake.look(self._taken_requests())
@@ -77,7 +85,6 @@ class Supervisor:
             self._advance()
             if not self._moved:
                 self._parts.executor.wait(IDLE_WAIT_S, also=[self._signals.descriptor])
-        self._leave()
 
     @property
     def _stopping(self) -> bool:
@@ -98,9 +105,12 @@ class Supervisor:
             busy = sum(not flight.waits_for_commit for flight in self._flights.values())
             if busy >= settings.run.workers or len(self._flights) >= self._memory.window:
                 return
-            if (limit is not None and iteration > limit) or not self._may_start():
+            if limit is not None and iteration > limit:
                 return
-            request, wishes = wishes.iteration, Wishes(wishes.paused, wishes.stop, None)
+            request, wishes = self._now_due(iteration, wishes.iteration), Wishes(wishes.paused, wishes.stop, None)
+            needs_a_process = request is None or request.action is Action.ENQUEUE
+            if needs_a_process and not self._may_start():
+                return
             spec = self._plan(iteration, request)
             folder = TrialFolder.of(self._parts.run_dir, iteration)
             self._patiently(partial(folder.create, spec))
@@ -109,6 +119,13 @@ class Supervisor:
             self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
             self._moved = True
             self._parts.projections.proposed(spec)
+
+    def _now_due(self, iteration: int, request: Request | None) -> Request | None:
+        """The request, unless its target has no iteration yet: the first one is the default configuration's."""
+        if request is None or request.action is not Action.ENQUEUE:
+            return request
+        seen = self._memory.state_for(iteration).target(str(request.target))
+        return request if seen.incumbent is not None or seen.iterations > 0 else None
 
     def _plan(self, iteration: int, request: Request | None) -> TrialSpec:
         parts, memory = self._parts, self._memory
@@ -160,18 +177,11 @@ class Supervisor:
         for flight in self._in_order():
             if flight.handle is not None or flight.stage_done or self._parts.executor.capacity() == 0:
                 continue
-            problems = self._problems(flight.spec)
-            if problems:
-                self._patiently(partial(flight.fail, Reason.OUT_OF_RANGE, "; ".join(problems)))
+            if flight.spec.problems:
+                self._patiently(partial(flight.fail, Reason.OUT_OF_RANGE, "; ".join(flight.spec.problems)))
                 self._moved = True
             else:
                 flight.launch(self._parts.executor)
-
-    def _problems(self, spec: TrialSpec) -> list[str]:
-        """What keeps an enqueued configuration from being one of its target: a person wrote it."""
-        if spec.purpose != "enqueued":
-            return []
-        return self._parts.definitions[spec.target].problems(spec.params)
 
     def _advance(self) -> None:
         """Collect processes that ended, then commit what is next in order."""
@@ -207,7 +217,8 @@ class Supervisor:
             self._parts.events.write("stagnation", now.event)
 
     def _back_off(self, record: Record) -> None:
-        statuses = [line.status for line in self._memory.records[-attempts.LONGEST_LOOK_BACK :]]
+        latest = self._memory.records[-attempts.LONGEST_LOOK_BACK :]
+        statuses = [line.status for line in latest if line.purpose not in PURPOSES_OF_PEOPLE]
         delay_s = attempts.back_off_s(statuses)
         if delay_s > 0:
             self._not_before_s = self._parts.clock.monotonic_s() + delay_s
@@ -242,10 +253,18 @@ class Supervisor:
                     self._parts.executor.stop(flight.handle, urgent=True)
                 ended = self._parts.executor.poll(flight.handle)
                 if ended is not None:
-                    flight.landed(ended)
-                    flight.conclude()
+                    self._if_there_is_room(partial(flight.landed, ended))
+                    self._if_there_is_room(flight.conclude)
+                    flight.handle = None
             self._parts.executor.wait(max(0.05, min(IDLE_WAIT_S, left_s)))
-        self._committer.snapshot()
+        self._if_there_is_room(self._committer.snapshot)
+
+    def _if_there_is_room(self, action: Callable[[], None]) -> None:
+        """While leaving nothing waits for a full disk: the log is the truth, whatever else could not be written."""
+        try:
+            action()
+        except DiskFullError as error:
+            self._parts.say(f"disk full: {error}; left as it is")
 
     def _take_up_flights(self) -> None:
         """Trials that were proposed and not committed go on; folders of anything else are leftovers."""
@@ -255,20 +274,28 @@ class Supervisor:
             if folder.iteration <= committed:
                 continue
             spec = folder.spec()
-            if spec is None or folder.iteration != expected or spec.run_id != self._parts.identity.run_id:
+            usable = spec is not None and spec.run_id == self._parts.identity.run_id and not folder.was_committed
+            if spec is None or not usable or folder.iteration != expected or expected > committed + self._memory.window:
                 folder.remove()
                 continue
-            if dict(spec.versions) != dict(self._parts.versions):
-                folder.forget_resume_point()
-                self._parts.events.write(
-                    "trial_restarted",
-                    f"iteration {spec.iteration} was begun with other library versions and starts from step 0",
-                )
             flight = Flight.take_up(spec, folder, self._parts.clock.now_text())
+            self._restart_under_other_versions(flight)
             flight.conclude()
             self._flights[expected] = flight
             self._parts.projections.proposed(spec)
             expected += 1
+
+    def _restart_under_other_versions(self, flight: Flight) -> None:
+        """Training that other library versions began would not go on bit by bit: it starts over, once."""
+        now: dict[str, Json] = {**self._parts.versions}
+        if flight.trained_under == now or flight.stage_done:
+            return
+        flight.folder.forget_resume_point()
+        flight.folder.add_fact("versions", versions=now)
+        self._parts.events.write(
+            "trial_restarted",
+            f"iteration {flight.spec.iteration} was begun with other library versions and starts from step 0",
+        )
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """The action, tried again with growing pauses as long as the disk is full."""

@@ -9,6 +9,8 @@ from supervisor.config.settings import Settings
 from supervisor.contract import Budget, Json, Params, Scalar, TrialSpec, Version
 from supervisor.journal.requests import Request
 from supervisor.record import Record
+from supervisor.rules import Rules
+from supervisor.search.fold import spsa_note
 from supervisor.search.policy import InFlight, Proposal, ProposalRequest
 from supervisor.search.target import TargetDefinition
 from supervisor.seeds import derive_seed
@@ -124,6 +126,8 @@ def spec_for(
         frequency=None if facts else definition.frequency,
         search=proposal.search,
         settings=definition.settings,
+        rules=Rules.of(settings, definition, proposal.sampler).as_json(),
+        problems=tuple(definition.problems(proposal.params)) if proposal.purpose == "enqueued" else (),
         versions=versions,
         facts=tuple(facts),
     )
@@ -161,6 +165,8 @@ def _start_version(proposal: Proposal, target: TargetState, settings: Settings) 
     """Whose weights the training starts from; the second side of a pair uses those of the first."""
     if settings.run.start_from == "scratch" or target.incumbent is None:
         return None
-    name = proposal.start_version
-    version = target.versions.get(name) if name is not None else target.incumbent
+    version: Version | None = target.incumbent
+    note = spsa_note(proposal.search)
+    if note is not None:  # a pair's first side says where both start; nothing there is from scratch
+        version = target.versions.get(note.start) if note.start is not None else None
     return version if version is not None and version.weights_sha256 is not None else None

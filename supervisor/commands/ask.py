@@ -14,10 +14,11 @@ from supervisor.commands.export import find_version
 from supervisor.commands.run import RunOptions, run_supervisor
 from supervisor.config.marks import scalar
 from supervisor.config.mistakes import suggest
-from supervisor.contract import Scalar
+from supervisor.contract import Scalar, Status
 from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal import requests
 from supervisor.journal.identity import load_identity, lock_is_held
+from supervisor.journal.log import read_log
 from supervisor.journal.recovery import known_versions
 from supervisor.journal.requests import Action, Request
 from supervisor.search.setup import load_setup
@@ -71,10 +72,12 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
     if lock_is_held(run_dir):
         typer.echo(f"asked the running supervisor: {action.value} {target} {version or ''}".rstrip())
         return 0
-    code = run_supervisor(RunOptions(run_dir, config, _searched(run_dir), requests_only=True))
+    code = run_supervisor(RunOptions(run_dir, config, _decided(run_dir), requests_only=True))
     if any(request.id == asked.id for request in requests.waiting(run_dir)[0]):
         typer.echo("it waits: the run is paused; incumbent resume, then start the run")
-    return code
+        return code
+    done = next((line for line in reversed(read_log(run_dir).records) if asked.id in line.requests), None)
+    return UsageError.exit_code if done is not None and done.status is Status.INVALID else code
 
 
 def _drop(
@@ -89,16 +92,17 @@ def _drop(
     return request
 
 
-def _searched(run_dir: Path) -> dict[str, object]:
-    """The flags that name the run's targets, as it was started last."""
+def _decided(run_dir: Path) -> dict[str, object]:
+    """Everything that decides results, as the run was started last: a command changes none of it."""
     identity = load_identity(run_dir)
-    return {"run.targets": identity.decides["run.targets"]} if identity else {}
+    decides = identity.decides if identity else {}
+    return {name: value for name, value in decides.items() if not name.startswith("targets.") and value is not None}
 
 
 def _definition(run_dir: Path, config: Path | None, target: str) -> TargetDefinition:
     """What is searched under this key. A target of the user's own is known through the run's configuration alone."""
     try:
-        definitions = load_setup(config, os.environ, _searched(run_dir)).targets
+        definitions = load_setup(config, os.environ, _decided(run_dir)).targets
     except ConfigurationError as error:
         if config is not None:
             raise

@@ -28,16 +28,17 @@ from supervisor.loop import Supervisor
 from supervisor.memory import Memory
 from supervisor.parts import Clock, Parts
 from supervisor.projections import RunProjections
-from supervisor.registry.active import ActiveFile
+from supervisor.registry.active import ActiveFile, DamagedActiveError
 from supervisor.registry.client import ServerClient
 from supervisor.registry.delivery import ReloadDelivery
 from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposer
 from supervisor.search.projector import Projector
 from supervisor.search.setup import Setup, load_setup
-from supervisor.search.space import Space
 from supervisor.signals import Signals
 from supervisor.versions import library_versions
+
+HISTORY_LOST = "history_lost"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ class _Run:
             parts.projections.catch_up(memory.state, memory.records)
             log = Log(self._run_dir, memory.state.chain)
             committer = Committer(parts, memory, log)
+            if any(note.event == HISTORY_LOST for note in recovered.notes):
+                committer.snapshot()  # what was adopted stands nowhere else
             Supervisor(parts, memory, committer, self._signals).run(requests_only=self._options.requests_only)
         finally:
             parts.executor.close()
@@ -134,9 +137,12 @@ class _Run:
         return identity, True, []
 
     def _adopt_if_lost(self, recovered: Recovered) -> Recovered:
-        if not any(note.event == "history_lost" for note in recovered.notes):
+        if not any(note.event == HISTORY_LOST for note in recovered.notes):
             return recovered
-        active = ActiveFile.read(self._run_dir)
+        try:
+            active = ActiveFile.read(self._run_dir)
+        except DamagedActiveError:
+            active = None
         known = {key: entry.as_version() for key, entry in active.targets.items()} if active else {}
         return replace(recovered, states=tuple(adopt(state, known) for state in recovered.states))
 
@@ -173,15 +179,14 @@ class _Run:
             clock=self._clock,
         )
 
-    def _spaces(self) -> dict[str, Space]:
-        return {key: target.space for key, target in self._setup.targets.items()}
-
     def _limited(self, memory: Memory) -> Settings:
         settings = self._setup.settings
-        if not self._options.single_iteration:
-            return settings
-        run = settings.run.model_copy(update={"max_iterations": memory.state.iteration + 1})
-        return settings.model_copy(update={"run": run})
+        limit = settings.run.max_iterations
+        if self._options.requests_only:
+            limit = None  # what a person asks for is done whether or not the search is at its end
+        elif self._options.single_iteration:
+            limit = memory.state.iteration + 1
+        return settings.model_copy(update={"run": settings.run.model_copy(update={"max_iterations": limit})})
 
 
 def _patience(settings: Settings) -> Patience:

@@ -14,8 +14,9 @@ from supervisor.errors import DamagedStateError
 from supervisor.journal import durable
 
 FOLDER_NAME = "trials"
+COMMITTED_NAME = "committed"
 KEPT_NAMES = frozenset(
-    {"trial.json", "result.json", "duel.json", "duel_result.json", "games.jsonl", "facts.jsonl", "stderr.log"}
+    {COMMITTED_NAME, "trial.json", "result.json", "duel.json", "duel_result.json", "games.jsonl", "facts.jsonl", "stderr.log"}
 )
 
 T = TypeVar("T")
@@ -101,8 +102,15 @@ class TrialFolder:
             if path.name in ("weights.pt", "progress.json"):
                 durable.remove(path)
 
+    @property
+    def was_committed(self) -> bool:
+        """Whether its line was in the log once; its model files are gone since, so it cannot be committed again."""
+        return (self.path / COMMITTED_NAME).exists()
+
     def tidy(self) -> None:
         """After the commit: the weights go, the JSON stays."""
+        if self.path.is_dir():
+            (self.path / COMMITTED_NAME).touch()
         for path in sorted(self.path.iterdir()) if self.path.is_dir() else []:
             if path.is_dir():
                 shutil.rmtree(path)

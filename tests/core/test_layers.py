@@ -24,7 +24,7 @@ LAYERS = (
     ),
     ("supervisor.journal", "supervisor.execution"),
     ("supervisor.search", "supervisor.registry"),
-    ("supervisor.deciding", "supervisor.console"),
+    ("supervisor.deciding", "supervisor.console", "supervisor.rules"),
     ("supervisor.memory", "supervisor.planning", "supervisor.flight", "supervisor.intake", "supervisor.parts"),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving"),
     ("supervisor.commands", "supervisor.cli", "supervisor.__main__"),

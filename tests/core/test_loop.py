@@ -9,6 +9,7 @@ import pytest
 
 from supervisor import loop
 from supervisor.contract import Outcome, Reason, Status
+from supervisor.execution.resources import Admission
 from supervisor.journal import durable, requests
 from supervisor.journal.checkpoint import CHECKPOINT_NAME
 from supervisor.journal.events import EVENTS_NAME
@@ -314,3 +315,99 @@ def test_a_log_changed_while_it_runs_is_an_event_and_the_run_goes_on(undisturbed
     assert [record.iteration for record in lines(run.run_dir)] == list(range(11, 21))
     assert comparable(lines(run.run_dir)) == comparable(lines(undisturbed.run_dir)[10:20])
     assert read_log(run.run_dir).breaks == ()
+
+
+def test_lines_that_somebody_removed_are_run_again_even_where_their_folders_are_left(undisturbed, tmp_path):
+    run = SmallRun(tmp_path / "run")
+    run.run(8)
+    held = lines(run.run_dir)
+    (run.run_dir / CHECKPOINT_NAME).unlink()
+    (run.run_dir / "checkpoint.previous.json").unlink(missing_ok=True)
+    (run.run_dir / LOG_NAME).write_bytes(b"".join(encode(line) for line in held[:1]))
+    run.run(8)
+    assert comparable(lines(run.run_dir)) == comparable(lines(undisturbed.run_dir)[:8])
+
+
+def test_a_second_rollback_goes_back_one_more(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    run.run(1)
+    for iteration, skill in ((2, 0.6), (3, 0.95)):
+        requests.drop(run.run_dir, Request(str(iteration), 1, Action.ENQUEUE, "mage/noop", params={"skill": skill}))
+        state = run.run(iteration)
+    assert state.target("mage/noop").history == ("v000001", "v000002")
+    for iteration in (4, 5):
+        requests.drop(run.run_dir, Request(str(iteration), 1, Action.ROLLBACK, "mage/noop"))
+        state = run.run(iteration)
+    assert state.target("mage/noop").incumbent.name == "v000001"
+
+
+def test_an_enqueued_candidate_waits_for_its_targets_baseline(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    run.run_dir.mkdir()
+    ask(run, Action.ENQUEUE, target="mage/noop", params={"skill": 0.9})
+    run.run(2)
+    assert [record.purpose for record in lines(run.run_dir)] == ["baseline", "enqueued"]
+
+
+def test_a_rollback_does_not_wait_for_resources(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    state = run.run(12)
+    requests.drop(run.run_dir, Request("back", 1, Action.ROLLBACK, target="mage/noop"))
+    after = run.run(13, admission=lambda: Admission(False, "nothing is free"))
+    assert after.target("mage/noop").incumbent.name == state.target("mage/noop").history[-1]
+
+
+def test_settings_changed_between_result_and_commit_do_not_judge_the_trial(tmp_path):
+    strict, lenient = SmallRun(tmp_path / "strict"), SmallRun(tmp_path / "lenient")
+    strict.settings = {"promotion": {"min_improvement": 0.9}}
+    strict.run(4)
+    lenient.settings = strict.settings
+
+    def stop_after_result(folder):
+        code = worker.main(folder)
+        if folder.endswith("000004"):
+            raise Killed
+        return code
+
+    with pytest.raises(Killed):
+        lenient.run(4, worker_main=stop_after_result)
+    lenient.settings = {"promotion": {"min_improvement": 0.0}}
+    lenient.run(4)
+    assert comparable(lines(lenient.run_dir)) == comparable(lines(strict.run_dir))
+
+
+def test_a_trial_begun_under_other_versions_starts_over_once(tmp_path):
+    run = SmallRun(tmp_path / "run")
+    run.run(2)
+
+    def killed(folder):
+        raise Killed
+
+    for _ in range(2):
+        with pytest.raises(Killed):
+            run.run(3, worker_main=killed, versions={"test": "2"})
+    run.run(3, versions={"test": "2"})
+    assert not (run.run_dir / EVENTS_NAME).exists()  # proposed under version 2 from the start
+    with pytest.raises(Killed):
+        run.run(4, worker_main=killed)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            run.run(4, worker_main=killed, versions={"test": "3"})
+    assert events(run.run_dir).count("trial_restarted") == 1
+
+
+def test_told_to_stop_while_the_disk_is_full_it_leaves_and_goes_on_later(undisturbed, tmp_path, monkeypatch):
+    run = SmallRun(tmp_path / "run")
+    signals = Signals()
+
+    def full(operation, path):
+        if path.name == LOG_NAME and operation == "open_append" and len(lines(run.run_dir)) == 3:
+            signals.stop_asked = True
+            raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(durable, "failpoint", full)
+    run.run(6, signals=signals)
+    monkeypatch.setattr(durable, "failpoint", None)
+    assert len(lines(run.run_dir)) == 3
+    run.run(6)
+    assert comparable(lines(run.run_dir)) == comparable(lines(undisturbed.run_dir)[:6])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from supervisor.state import State
 from tests.support.inline_executor import InlineExecutor
 from trainers import worker
 
+VERSIONS: Mapping[str, str] = {"test": "1"}
 TARGETS = ("aggressive/noop", "mage/noop")
 
 
@@ -77,6 +78,7 @@ class SmallRun:
         slots: int = 1,
         requests_only: bool = False,
         admission: Callable[[], Admission] = lambda: Admission(True, ""),
+        versions: Mapping[str, str] = VERSIONS,
     ) -> State:
         self.run_dir.mkdir(exist_ok=True)
         run = {"max_iterations": iterations, "targets": list(self.targets), "workers": slots}
@@ -101,7 +103,7 @@ class SmallRun:
             events=events,
             say=self.said.append,
             admission=admission,
-            versions={"test": "1"},
+            versions=versions,
         )
         try:
             own.catch_up(memory.state, memory.records)

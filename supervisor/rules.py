@@ -1,0 +1,49 @@
+"""What decides about a trial is fixed when it is proposed: settings changed later apply from the next iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from supervisor.config.settings import PromotionSettings, Settings
+from supervisor.contract import Json
+from supervisor.promotion import contenders
+from supervisor.search.target import TargetDefinition
+
+CHEAP_MEASURE_PAIRS = 2000  # where games cost next to nothing (DESIGN 8)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The promotion section as it was, who earns a test, and how many pairs measure a winner."""
+
+    promotion: PromotionSettings
+    contenders: str  # screened | confirmed
+    measure_pairs: int
+
+    @classmethod
+    def of(cls, settings: Settings, definition: TargetDefinition, sampler: str) -> Rules:
+        promotion = settings.promotion
+        yields_model = definition.contenders == contenders.SCREENED
+        pairs = promotion.measure_pairs
+        return cls(
+            promotion=promotion,
+            contenders=contenders.policy_for(promotion.contenders, sampler, yields_model),
+            measure_pairs=max(pairs, CHEAP_MEASURE_PAIRS) if definition.games_cheap else pairs,
+        )
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Json]) -> Rules:
+        """Back from `trial.json`. Raises ValueError for what this program did not write."""
+        return cls(
+            promotion=PromotionSettings.model_validate(body["promotion"]),
+            contenders=str(body["contenders"]),
+            measure_pairs=int(str(body["measure_pairs"])),
+        )
+
+    def as_json(self) -> dict[str, Json]:
+        return {
+            "promotion": self.promotion.model_dump(mode="json"),
+            "contenders": self.contenders,
+            "measure_pairs": self.measure_pairs,
+        }
