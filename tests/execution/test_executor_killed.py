@@ -16,6 +16,7 @@ import pytest
 
 from supervisor.execution import child, local
 from supervisor.execution.executor import ExitKind
+from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor, PreloadError
 from tests.support.fake_worker import BEGAN_NAME, PIDS_NAME
 from tests.support.trial_folders import PATIENCE_S, begin, collect, drive_until, gone_within, launch, run
@@ -26,7 +27,8 @@ SOON_S = 5.0  # on a busy machine; measured on a quiet one it is 0.1 s
 
 @pytest.fixture
 def executor() -> Iterator[LocalExecutor]:
-    impatient = LocalExecutor(slots=2, worker=WORKER, preload=("tests.support.preload_impatient",))
+    preload = ("tests.support.preload_impatient",)
+    impatient = LocalExecutor(slots=2, worker=WORKER, preload=preload, patience=Patience(urgent_s=0.1))
     yield impatient
     impatient.close()
 
@@ -125,9 +127,11 @@ def test_the_end_of_a_trial_and_of_its_output_may_be_seen_in_any_order(tmp_path:
 
 def test_a_fork_server_killed_while_nothing_runs_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
     assert run(executor, tmp_path, "result").kind is ExitKind.DONE
+    descriptors = len(os.listdir("/proc/self/fd"))
     os.kill(executor.server_pid(), signal.SIGKILL)
     assert run(executor, tmp_path, "result").kind in (ExitKind.DONE, ExitKind.LOST)
     assert run(executor, tmp_path, "result").kind is ExitKind.DONE
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_a_fork_server_that_does_not_answer_is_replaced(
@@ -189,7 +193,9 @@ def test_a_program_left_by_an_earlier_attempt_is_ended_before_the_next(executor:
         assert left.stdout is not None
         left.stdout.readline()
         executor.submit(launch(tmp_path, "result"))
-        assert gone_within(left.pid, 0.0)
+        gone = gone_within(left.pid, 0.0)
+        left.kill()
+    assert gone
 
 
 def test_two_processes_never_work_in_one_folder(executor: LocalExecutor, tmp_path: Path) -> None:
