@@ -19,7 +19,7 @@ from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal import requests
 from supervisor.journal.identity import load_identity, lock_is_held
 from supervisor.journal.log import read_log
-from supervisor.journal.recovery import known_versions
+from supervisor.journal.recovery import recover_reading
 from supervisor.journal.requests import Action, Request
 from supervisor.search.setup import load_setup
 from supervisor.search.target import TargetDefinition
@@ -66,8 +66,8 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
     _definition(run_dir, config, target)
     if version is not None:
         find_version(run_dir, target, version)
-    elif target not in known_versions(run_dir):
-        raise UsageError(f"{target} has no version in {run_dir} to go back from")
+    elif not _has_earlier_version(run_dir, target):
+        raise UsageError(f"{target} has no earlier version in {run_dir} to go back to")
     asked = _drop(run_dir, action, target, version)
     if lock_is_held(run_dir):
         typer.echo(f"asked the running supervisor: {action.value} {target} {version or ''}".rstrip())
@@ -78,6 +78,15 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
         return code
     done = next((line for line in reversed(read_log(run_dir).records) if asked.id in line.requests), None)
     return UsageError.exit_code if done is not None and done.status is Status.INVALID else code
+
+
+def _has_earlier_version(run_dir: Path, target: str) -> bool:
+    identity = load_identity(run_dir)
+    if identity is None:
+        return False
+    state, _ = recover_reading(run_dir, identity.run_id)
+    known = state.target(target)
+    return any(name not in known.rolled_back for name in known.history)
 
 
 def _drop(

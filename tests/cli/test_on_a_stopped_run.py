@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from unittest import mock
 
 import pytest
 
@@ -10,12 +11,17 @@ from supervisor.contract import Reason
 from supervisor.journal import requests
 from supervisor.journal.requests import Action
 from supervisor.registry.active import ActiveFile
-from tests.support.command_line import TARGETS, call
+from tests.support.command_line import TARGETS, NoopFolder, call
 
 
 @pytest.fixture
 def run(finished_run, tmp_path):
     return finished_run.copy(tmp_path)
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    return NoopFolder.make(tmp_path)
 
 
 def active(run, target):
@@ -67,9 +73,8 @@ def test_status_fits_a_terminal_of_80_columns(finished_run, monkeypatch):
     assert answer.code == 0
     for target in TARGETS:
         assert re.search(rf"^{target} +{promotions(finished_run, target)[-1]} ", answer.out, re.MULTILINE)
-    _, *rest = answer.out.splitlines()
-    assert rest[0].startswith("not running; iteration 12, ")
-    assert all(len(line) <= 80 for line in rest)
+    assert re.search(r"^not running; iteration 12, \d+ games$", answer.out, re.MULTILINE)
+    assert all(len(line) <= 80 for line in answer.out.splitlines())
     assert "…" not in answer.out
 
 
@@ -184,9 +189,19 @@ def test_rollback_goes_to_the_version_before_and_the_present_one_never_comes_bac
     assert run.call_with_config("rollback", target).code == 0
     assert active(run, target).version == before
     assert run.lines()[-1].reason is Reason.MANUAL_ROLLBACK
-    assert run.call_with_config("promote", target, present).code == 0
+    again = run.call_with_config("promote", target, present)
+    assert again.code == 2
+    assert "invalid: rolled back" in again.out
     assert run.lines()[-1].reason is Reason.ROLLED_BACK
     assert active(run, target).version == before
+
+
+def test_a_rollback_without_an_earlier_version_is_refused_at_once(fresh):
+    assert fresh.call_with_config("run", "--max-iterations", "2").code == 0
+    answer = fresh.call_with_config("rollback", "mage/noop")
+    assert answer.code == 2
+    assert "mage/noop has no earlier version" in answer.err
+    assert requests.waiting(fresh.run_dir) == ([], [])
 
 
 def test_a_command_is_no_change_of_the_runs_settings(run):
@@ -257,24 +272,27 @@ def test_stop_without_a_supervisor_says_so_and_leaves_nothing_behind(run):
 # targets that come and go
 
 
-def test_a_trial_in_flight_is_finished_when_its_target_is_no_longer_searched(run):
-    assert run.call_with_config("run", "--max-iterations", "14").code == 0
-    thirteenth, fourteenth = run.lines()[-2:]
-    log = run.run_dir / "training_log.jsonl"
-    assert fourteenth.target != thirteenth.target
-    half = run.copy(run.run_dir.parent / "half")
-    folder = half.run_dir / "trials" / "000014"
-    for name in ("result.json", "duel.json", "duel_result.json"):
-        (folder / name).unlink(missing_ok=True)
-    half.run_dir.joinpath("training_log.jsonl").write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
-    for name in ("checkpoint.json", "checkpoint.previous.json"):
-        (half.run_dir / name).unlink()
-    answer = half.call_with_config("run", "--max-iterations", "16", "--targets", thirteenth.target)
+class Killed(BaseException):
+    """Stands for SIGKILL inside this process: nothing in between may catch it."""
+
+
+def killed(folder):
+    raise Killed
+
+
+def test_a_trial_in_flight_is_finished_when_its_target_is_no_longer_searched(run, tmp_path):
+    undisturbed = run.copy(tmp_path / "undisturbed")
+    undisturbed.call_with_config("run", "--max-iterations", "13")
+    expected = undisturbed.lines()[12]
+    with mock.patch("tests.support.command_line.work", killed), pytest.raises(Killed):
+        run.call_with_config("run", "--max-iterations", "13")
+    [other] = set(TARGETS) - {expected.target}
+    answer = run.call_with_config("run", "--max-iterations", "15", "--targets", other)
     assert answer.code == 0, answer.err
-    again, *after = half.lines()[13:]
-    assert (again.target, again.delta, again.decision) == (fourteenth.target, fourteenth.delta, fourteenth.decision)
-    assert [line.target for line in after] == [thirteenth.target] * 2
-    assert f"{fourteenth.target} is no longer searched" in answer.out
+    finished, *after = run.lines()[12:]
+    assert (finished.target, finished.delta, finished.decision) == (expected.target, expected.delta, expected.decision)
+    assert [line.target for line in after] == [other] * 2
+    assert f"{expected.target} is no longer searched" in answer.out
 
 
 def test_a_request_for_a_target_that_is_not_searched_waits_for_a_start_that_does(run):

@@ -36,7 +36,8 @@ class Newcomer:
         for name in LINKED:
             (place / name).symlink_to(ROOT / name)
         (place / ".venv").mkdir()
-        (place / ".venv" / "bin").symlink_to(ROOT / ".venv" / "bin")
+        for name in ("bin", "lib", "pyvenv.cfg"):
+            (place / ".venv" / name).symlink_to(ROOT / ".venv" / name)
         stamp = "\n".join(
             [
                 re.search(r"^stamp_of\(\) \{.*?^\}", (ROOT / "tools/setup.sh").read_text(), re.M | re.S)[0],
@@ -134,6 +135,10 @@ def test_every_command_of_the_readme_from_top_to_bottom(tmp_path):
 
 
 def type_or_glance(me, line):
+    if line.startswith("incumbent rollback"):  # so little training need not have promoted anything
+        seen = me.type(f"({line.split('#')[0]} || [ $? -eq 2 ]) 2>&1")
+        assert "asked the running supervisor: rollback" in seen or "has no earlier version" in seen
+        return seen
     seen = me.glance(line) if ENDLESS.search(line) else me.type(line)
     assert seen.strip() or re.match(r"mkdir|echo|cat >|gzip|tail -1000|jq -r 'select\(.status", line), line
     return seen

@@ -118,10 +118,11 @@ def process(*arguments: str, environ: dict[str, str] | None = None) -> Result:
 
 
 def _inline(slots: int = 1, **_: object) -> InlineExecutor:
-    return InlineExecutor(_worker, slots)
+    return InlineExecutor(lambda folder: work(folder), slots)
 
 
-def _worker(folder: str) -> int:
+def work(folder: str) -> int:
+    """What a trial's process does; a test may put something worse in its place."""
     return worker.main(folder)
 
 
