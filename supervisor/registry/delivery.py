@@ -15,6 +15,7 @@ from supervisor.registry.active import ActiveFile, DamagedActiveError
 from supervisor.registry.client import Answer, NoAnswerError, ServerClient
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+CLOSE_LIMIT_S = 1.0  # `active.json` is written: what is not delivered by then is found when the run starts again
 TELL_AFTER = 5  # failures running: a server that starts beside the supervisor needs a moment
 
 Report = Callable[[str, str], None]
@@ -61,8 +62,8 @@ class ReloadDelivery:
             self._pending[target] = version
             self._changed.notify()
 
-    def close(self, timeout_s: float = 5.0) -> dict[str, str]:
-        """Deliver what waits, once more if the server was silent, and end; what could not be delivered."""
+    def close(self, timeout_s: float = CLOSE_LIMIT_S) -> dict[str, str]:
+        """Deliver what waits, once more if the server was silent, for no longer than `timeout_s`; what is left."""
         with self._changed:
             self._closing = True
             self._changed.notify()

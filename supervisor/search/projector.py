@@ -15,7 +15,7 @@ from supervisor.record import Record
 from supervisor.search.projection import SQLITE_FILES, STUDY_DB, StudyProjection, study_db_url
 from supervisor.search.space import Space
 
-CLOSE_LIMIT_S = 10.0  # what is not written by then is written at the next start
+CLOSE_LIMIT_S = 10.0  # at a normal end; what is not written by then is written at the next start
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class Projector:
     def finished(self, record: Record) -> None:
         self._messages.put(record)
 
-    def close(self) -> None:
-        """Write what is waiting, but for no longer than CLOSE_LIMIT_S."""
+    def close(self, timeout_s: float = CLOSE_LIMIT_S) -> None:
+        """Write what is waiting, for no longer than `timeout_s`; who stops in a hurry gives less."""
         self._messages.put(None)
-        self._thread.join(CLOSE_LIMIT_S)
+        self._thread.join(timeout_s)
         if self._thread.is_alive():
             self._report("dashboard_behind", f"{self._place} is still being written; the next start completes it")
 

@@ -283,6 +283,23 @@ def test_a_locked_database_is_reported_once_stops_nobody_and_is_complete_later(
     assert reports == ["dashboard_failing", "dashboard_written"]
 
 
+def test_who_stops_in_a_hurry_does_not_wait_for_a_slow_database(tmp_path: Path, start: Start) -> None:
+    projector, reports = start()
+    projector.catch_up(lines(3))
+    projector.close()
+    projector, reports = start()
+    with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        projector.catch_up(lines(4))
+        started_s = time.monotonic()
+        projector.close(timeout_s=0.1)
+        assert time.monotonic() - started_s < 2
+        assert reports == ["dashboard_behind"]
+        holder.execute("ROLLBACK")
+    projector.close()
+    assert facts(stored(tmp_path)) == expected(lines(4))
+
+
 def test_a_database_that_cannot_be_reached_never_shows_its_password(start: Start) -> None:
     url = "postgresql+psycopg://me:hunter2@127.0.0.1:1/none"
     settings = Settings(search=SearchSettings.model_validate({"storage_url": url}))
