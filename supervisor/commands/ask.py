@@ -84,7 +84,7 @@ def _has_earlier_version(run_dir: Path, target: str) -> bool:
     identity = load_identity(run_dir)
     if identity is None:
         return False
-    state, _ = recover_reading(run_dir, identity.run_id)
+    state, _ = recover_reading(run_dir, identity.run_id, recent=0)
     known = state.target(target)
     return any(name not in known.rolled_back for name in known.history)
 
