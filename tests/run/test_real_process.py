@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from supervisor.journal.log import LOG_NAME, read_log
+from supervisor.journal.log import read_log
 from tests.support.processes import console, finish, kill, start, wait_for
 from tests.support.small_run import comparable
 
@@ -67,19 +67,6 @@ def test_interrupted_in_the_middle_of_a_trial_it_saves_and_goes_on_from_there(un
     process = start(run_dir, *FLAGS, environ=SHORT)
     finish(process, run_dir)
     assert "Resumed from checkpoint: iteration 1, best win rate" in console(run_dir)
-    assert_same(run_dir, undisturbed)
-
-
-def test_a_second_interrupt_leaves_at_once_and_loses_no_committed_line(undisturbed, tmp_path):
-    run_dir = tmp_path / "run"
-    process = start(run_dir, *FLAGS, environ=SHORT)
-    wait_for("trial 2 trains", lambda: step_of(run_dir, 2) > 0)
-    committed = (run_dir / LOG_NAME).read_bytes()
-    os.kill(process.pid, signal.SIGINT)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=15) in (0, 130)
-    assert (run_dir / LOG_NAME).read_bytes().startswith(committed)
-    run_on(run_dir)
     assert_same(run_dir, undisturbed)
 
 
