@@ -35,7 +35,7 @@ from supervisor.signals import Signals
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
 PURPOSES_OF_PEOPLE = frozenset({"manual", "enqueued"})  # what a person asked for says nothing about the machine
-STOP_LIMIT_S = 12.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
+STOP_LIMIT_S = 10.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
 FIRST_DISK_PAUSE_S = 1.0
 LONGEST_DISK_PAUSE_S = 60.0
 
@@ -57,8 +57,8 @@ class Supervisor:
         self._not_before_s = 0.0  # back-off after a row of failures
         self._waiting_since_s: float | None = None  # for resources
 
-    def run(self, requests_only: bool = False) -> None:
-        """Until told to stop, or until max_iterations; state is saved before it returns.
+    def run(self, requests_only: bool = False) -> bool:
+        """Until told to stop (then True), or until max_iterations; state is saved before it returns.
 
         `requests_only` carries out waiting requests, behind whatever was in flight, and leaves.
         """
@@ -67,6 +67,7 @@ class Supervisor:
         except DiskFullError:
             self._parts.say("told to stop while the disk is full")  # _patiently has said which file
         self._leave()
+        return self._stopping
 
     def _until_told(self, requests_only: bool) -> None:
         self._patiently(self._take_up_flights)

@@ -48,8 +48,8 @@ class Projections(Protocol):
 
     def committed(self, record: Record, state: State) -> None: ...
 
-    def close(self) -> None:
-        """Complete what is under way."""
+    def close(self, hurried: bool = False) -> None:
+        """Complete what is under way; when hurried, what takes longer is left to the next start."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from supervisor.search.target import TargetDefinition
 from supervisor.state import State
 
 CONFIG_NAME = "config.yaml"
+CLOSE_S = (10.0, 5.0)  # for the dashboard's database and for the server, at a normal end
+HURRIED_CLOSE_S = (1.5, 1.0)  # when somebody waits for the stop; the next start completes the rest
 WRITTEN_FOLDER = "external"  # which version was written into which user's file
 
 
@@ -80,11 +82,12 @@ class RunProjections:
         if self._projector is not None:
             self._projector.finished(record)
 
-    def close(self) -> None:
+    def close(self, hurried: bool = False) -> None:
+        projector_s, delivery_s = HURRIED_CLOSE_S if hurried else CLOSE_S
         if self._projector is not None:
-            self._projector.close()
+            self._projector.close(timeout_s=projector_s)
         if self._delivery is not None:
-            self._delivery.close()
+            self._delivery.close(timeout_s=delivery_s)
 
     def _publish(self, state: State, changed: str | None) -> None:
         """The files that name what is best and what is in production, then whoever serves or plays it."""

@@ -105,17 +105,18 @@ class _Run:
         self._events.write("start", f"iteration {recovered.state.iteration}, pid {os.getpid()}")
         memory = Memory.of(recovered, identity.window)
         parts = self._parts(identity, memory)
+        hurried = True
         try:
             parts.projections.catch_up(memory.state, memory.records)
             log = Log(self._run_dir, memory.state.chain)
             committer = Committer(parts, memory, log)
             if any(note.event == HISTORY_LOST for note in recovered.notes):
                 committer.snapshot()  # what was adopted stands nowhere else
-            Supervisor(parts, memory, committer, self._signals).run(requests_only=self._options.requests_only)
+            hurried = Supervisor(parts, memory, committer, self._signals).run(self._options.requests_only)
         finally:
             parts.executor.close()
             parts.proposer.close()
-            parts.projections.close()
+            parts.projections.close(hurried)
         self._console.say(f"Saved at iteration {memory.state.iteration}; the same command goes on from here")
 
     def _identity(self) -> tuple[RunIdentity, bool, list[str]]:

@@ -119,9 +119,9 @@ class Timing:
             self._behind.committed(record, state)
         self.rows.append((time.perf_counter(), self._clock.seconds, self._trial.seconds))
 
-    def close(self) -> None:
+    def close(self, hurried: bool = False) -> None:
         if self._behind is not None:
-            self._behind.close()
+            self._behind.close(hurried)
 
     def overhead_ms(self, iteration: int, around: int = 10) -> tuple[float, float]:
         """(median ms of the loop itself, median ms in fsync) over the iterations around one."""
