@@ -18,7 +18,7 @@ def shell(line: str, cwd: Path, environ: Mapping[str, str] | None = None, timeou
     done = subprocess.run(
         ["bash", "-c", f"set -euo pipefail\n{line}"],
         cwd=cwd,
-        env={**os.environ, **(environ or {})},
+        env={**{name: value for name, value in os.environ.items() if name != "COLUMNS"}, **(environ or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
