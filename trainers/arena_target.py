@@ -46,7 +46,6 @@ NAMES = {field: ELSEWHERE.get(field, f"dqn.{field}") for field in dqn.Args.__dat
 class ArenaTarget:
     """TrialTarget of kind `arena`. Models of other versions lie in `folder/../../models`."""
 
-    paired = True
     block_games = 100
 
     def __init__(self, spec: TrialSpec, folder: Path, control: Control) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from trainers.ledger import Block, Ledger, spans, tally
 from trainers.target import Built, Player, TrialTarget
 
 BUILT_NAME = "built.json"
+FAILED_NAME = "failed.json"
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "final.pt"
 CONFIRMATION_ROUNDS = ((7, 60), (4, 100), (2, 200))  # candidates still in, games each of them plays (DESIGN 7)
@@ -105,11 +105,11 @@ def _topup(spec: TrialSpec, target: TrialTarget, ledger: Ledger, opponent: Playe
     return tally(scores)
 
 
-def _scores(block: Block) -> Sequence[float]:
+def _scores(block: Block) -> list[float]:
     """Outside the paired test a block that cannot be played ends the trial."""
     if block.error is not None:
         raise TrialError(block.error, f"{block.side}, games from seed {block.first_seed}: {block.detail}")
-    return block.scores
+    return block.counted
 
 
 def _confirm(
@@ -122,7 +122,7 @@ def _confirm(
         work = folder / f"c{number}"
         durable.make_folder(work)
         try:
-            built[number] = build(target, params, work)
+            built[number] = _build_once(target, params, work)
         except TrialError as error:
             failures.append(error)
     if not built:
@@ -136,7 +136,7 @@ def _confirm(
             player = target.candidate(spec.candidates[number], built[number])
             for span in spans(games, target.block_games, start):
                 block = ledger.play("confirm", f"c{number}", player, spec.seeds["confirm"], span)
-                scores[number] += block.scores or [0.0] * block.games  # a side that cannot play loses
+                scores[number] += block.counted or [0.0] * block.games  # a side that cannot play loses
         start += games
         ranked = sorted(ranked, key=lambda number: (-sum(scores[number]) / len(scores[number]), number))
     winner = ranked[0]
@@ -144,6 +144,18 @@ def _confirm(
         {"candidate": number, "games": len(scores[number]), "score": sum(scores[number])} for number in sorted(scores)
     ]
     return spec.candidates[winner], _adopt(folder, folder / f"c{winner}", built[winner]), report
+
+
+def _build_once(target: TrialTarget, params: Params, work: Path) -> Built:
+    """`build`, and a failure is remembered: games may have been played without this candidate since."""
+    path = work / FAILED_NAME
+    if path.exists():
+        raise TrialError(**json.loads(path.read_bytes()))
+    try:
+        return build(target, params, work)
+    except TrialError as error:
+        durable.write_json(path, {"reason": error.reason, "detail": error.detail})
+        raise
 
 
 def _adopt(folder: Path, work: Path, built: Built) -> Built:

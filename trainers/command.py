@@ -46,7 +46,7 @@ class CommandPlayer:
 
 
 class CommandTarget:
-    """See the module's text. `paired` turns false when the program answers totals: games have no seeds of their own."""
+    """See the module's text. Totals have no game per seed: their pairs are valid but unpaired comparisons."""
 
     def __init__(self, spec: TrialSpec, folder: Path, control: Control) -> None:
         self._settings = parse_command(spec.settings, folder)
@@ -56,7 +56,6 @@ class CommandTarget:
         self._work = self._folder / WORK_NAME
         self._blocks = 0
         self._sides = _sides(self._settings, self._work, control)
-        self.paired = self._settings.seeded
         self.block_games = self._settings.block_games
         kill_leftovers(MARKER, str(self._folder))
         if self._settings.in_place:  # a trial killed in its last moment is never asked to play again
@@ -82,7 +81,6 @@ class CommandTarget:
         for _ in range(ATTEMPTS):
             answer = self._evaluate(self._prepare(params), first_seed, games)
             if self._sides.untouched():
-                self.paired = self.paired and answer.per_game
                 return answer
         raise TrialError(
             Reason.CONFIG_FILE,

@@ -17,10 +17,9 @@ SHOWN = 200  # characters of an odd answer that are quoted
 
 @dataclass(frozen=True)
 class Answer:
-    """Scores in order of seed. `per_game` is False where only totals came: the order is then a derived shuffle."""
+    """Scores in order of seed; where only totals came, in an order that is a derived shuffle."""
 
     scores: tuple[float, ...]
-    per_game: bool
     metrics: Mapping[str, float]
 
 
@@ -31,11 +30,8 @@ def parse_answer(text: str, games: int, first_seed: int, metrics: Sequence[str])
     TrialError with no_output, bad_output, nan or games_mismatch.
     """
     body = _object(text)
-    if "games" in body:
-        scores, per_game = _listed(body["games"], games), True
-    else:
-        scores, per_game = _shuffled(_totals(body, games), first_seed), False
-    return Answer(scores, per_game, {name: _metric(body, name) for name in metrics})
+    scores = _listed(body["games"], games) if "games" in body else _shuffled(_totals(body, games), first_seed)
+    return Answer(scores, {name: _metric(body, name) for name in metrics})
 
 
 def _object(text: str) -> dict[str, object]:

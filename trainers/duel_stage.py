@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supervisor.contract import Decision, DuelResult, DuelSpec, Outcome, Reason, Status, Tally, TrialResult, TrialSpec
 from supervisor.promotion import paired
-from trainers.ledger import Block, Ledger, spans, tally
+from trainers.ledger import Ledger, spans, tally
 from trainers.target import Built, Player, TrialTarget
 
-MAX_DROPPED = 0.02  # share of pairs lost to the environment above which the whole contest is invalid
+PAIRS_PER_DROPPED = 50  # more than one pair in so many lost to the environment makes the whole contest invalid
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def _contest(
     waiting: list[tuple[float, float]] = []
     dropped = 0
     for span in _endless_spans(sides.block_games, plan.batch_pairs):
-        fresh = _pairs(ledger, sides, "duel", seed, span)
+        fresh = _pairs(ledger, sides, "duel", seed, span, _allowed(span) - dropped)
         dropped += len(span) - len(fresh)
-        if dropped > max(MAX_DROPPED * plan.max_pairs, MAX_DROPPED * (len(used) + len(fresh)), sides.block_games):
+        if dropped > _allowed(span):  # before any verdict that the span may hold
             return None, used, dropped
         waiting += fresh
         while len(waiting) >= plan.batch_pairs:
@@ -85,21 +85,31 @@ def _endless_spans(block_games: int, batch: int) -> Iterator[range]:
 
 
 def _measure(duel: DuelSpec, sides: Sides, ledger: Ledger, seed: int) -> list[tuple[float, float]]:
+    """The measuring pairs; where too many cannot be played, those until then. The verdict does not hang on them."""
     measured: list[tuple[float, float]] = []
     for span in spans(duel.measure_pairs, sides.block_games):
-        measured += _pairs(ledger, sides, "measure", seed, span)
+        bearable = _allowed(span) - (span.start - len(measured))
+        measured += _pairs(ledger, sides, "measure", seed, span, bearable)
+        if span.stop - len(measured) > _allowed(span):
+            break
     return measured
 
 
-def _pairs(ledger: Ledger, sides: Sides, phase: str, seed: int, span: range) -> list[tuple[float, float]]:
-    """The block's pairs in order of seed. A side that could not play after two more tries loses the whole block;
-    where neither could, the environment is at fault and the pairs are dropped."""
-    ours = ledger.play(phase, "candidate", sides.candidate, seed, span)
-    theirs = ledger.play(phase, "incumbent", sides.incumbent, seed, span)
-    if ours.error is not None and theirs.error is not None:
-        return []
-    return list(zip(_scores(ours), _scores(theirs), strict=True))
+def _allowed(span: range) -> int:
+    """Pairs that may be dropped of those tried until the end of the span: 2 %, but a single one is never too many."""
+    return max(1, span.stop // PAIRS_PER_DROPPED)
 
 
-def _scores(block: Block) -> Sequence[float]:
-    return block.scores if block.error is None else [0.0] * block.games
+def _pairs(
+    ledger: Ledger, sides: Sides, phase: str, seed: int, span: range, bearable: int
+) -> list[tuple[float, float]]:
+    """The block's pairs in order of seed, without those that were dropped: a game was lost to the environment, or
+    neither side could play it. `bearable` is how many may be dropped; a block with more is not played to its end."""
+    ours = ledger.play(phase, "candidate", sides.candidate, seed, span, bearable)
+    theirs = ledger.play(phase, "incumbent", sides.incumbent, seed, span, bearable)
+    neither = {failure.game for failure in ours.failures} & {failure.game for failure in theirs.failures}
+    return [
+        (a, b)
+        for game, (a, b) in enumerate(zip(ours.scores, theirs.scores, strict=True))
+        if a is not None and b is not None and game not in neither
+    ]

@@ -68,7 +68,6 @@ class Metering(Protocol):
 class TrialTarget(Protocol):
     """One kind of target inside one trial process."""
 
-    paired: bool  # False where a program ignores its seeds: pairs are then unpaired comparisons
     block_games: int  # games per call of `play`; each side's block is one durable line
 
     def __init__(self, spec: TrialSpec, folder: Path, control: Control) -> None: ...

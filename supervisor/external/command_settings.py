@@ -34,7 +34,6 @@ class CommandSettings:
     timeout_s: float = 600.0  # one call of evaluate, that is one block of games
     build_timeout_s: float = 600.0
     block_games: int = 50
-    seeded: bool = True  # false: the program ignores {seed}, so a resumed run is valid but not the same
     metrics: tuple[str, ...] = ()  # further numbers of the program's answer that enter the log line
 
     @property

@@ -29,7 +29,7 @@ SIDES = ("candidate", "incumbent")
 
 @dataclass(frozen=True)
 class Games:
-    """What a file holds. `dropped` pairs were lost to the environment: neither side could play them."""
+    """What a file holds. `dropped` pairs were lost to the environment, or neither side could play them."""
 
     pairs: tuple[Pair, ...]
     dropped: int = 0
@@ -42,8 +42,8 @@ class _Block:
 
     side: str
     start: int
-    scores: tuple[float, ...] | None  # None where the side failed
-    games: int
+    scores: tuple[float | None, ...]  # None where a game was lost to the environment
+    failed: frozenset[int]  # games of the block that failed, for whatever reason
 
 
 def read(path: Path) -> Games:
@@ -87,18 +87,22 @@ def _row(line: bytes) -> Pair | _Block | None:
         return None
     if value.get("side") not in SIDES or type(value.get("block")) is not int:
         raise ValueError('lacks a side, "candidate" or "incumbent", or the whole number "block"')
-    games = value.get("games")
-    if value.get("error") is not None:
-        if type(games) is not int or games < 0:
-            raise ValueError('failed, but its whole number "games" is missing')
-        return _Block(value["side"], value["block"], None, games)
-    listed = value.get("scores")
-    scores = tuple(_score(score) for score in listed) if isinstance(listed, list) else None
-    if scores is None:
-        raise ValueError('has no list "scores" and no "error"')
-    if games is not None and games != len(scores):
-        raise ValueError(f"says {games!r} games and holds {len(scores)} scores")
-    return _Block(value["side"], value["block"], scores, len(scores))
+    listed, games = value.get("scores"), value.get("games")
+    if not isinstance(listed, list):
+        raise ValueError('has no list "scores"')  # noqa: TRY004 - a mistake in a file, not in the code
+    if games is not None and games != len(listed):
+        raise ValueError(f"says {games!r} games and holds {len(listed)} scores")
+    scores = tuple(None if score is None else _score(score) for score in listed)
+    return _Block(value["side"], value["block"], scores, _failed(value.get("failures", [])))
+
+
+def _failed(failures: object) -> frozenset[int]:
+    rows = failures if isinstance(failures, list) else [failures]
+    games = [row.get("game") if isinstance(row, dict) else None for row in rows]
+    numbers = frozenset(game for game in games if type(game) is int)
+    if len(numbers) != len(rows):
+        raise ValueError('has "failures" that are no list of objects, each with another whole number "game"')
+    return numbers
 
 
 def _score(value: object) -> float:
@@ -108,7 +112,7 @@ def _score(value: object) -> float:
 
 
 def _matched(path: Path, blocks: Iterable[_Block]) -> tuple[list[Pair], int]:
-    """Both sides' blocks side by side. A side that failed has lost its block; where both failed it is dropped."""
+    """Both sides' blocks side by side, without the pairs that trainers/duel_stage.py drops."""
     sides: dict[str, dict[int, _Block]] = {side: {} for side in SIDES}
     for block in blocks:
         sides[block.side][block.start] = block
@@ -116,15 +120,17 @@ def _matched(path: Path, blocks: Iterable[_Block]) -> tuple[list[Pair], int]:
     dropped = 0
     for start in sorted(sides["candidate"].keys() & sides["incumbent"].keys()):
         ours, theirs = sides["candidate"][start], sides["incumbent"][start]
-        if ours.games != theirs.games:
-            raise UsageError(
-                f"{path}: block {start} has {ours.games} games of one side and {theirs.games} of the other"
-            )
-        if ours.scores is None and theirs.scores is None:
-            dropped += ours.games
-            continue
-        lost = (0.0,) * ours.games
-        pairs += zip(ours.scores or lost, theirs.scores or lost, strict=True)
+        games, others = len(ours.scores), len(theirs.scores)
+        if games != others:
+            raise UsageError(f"{path}: block {start} has {games} games of one side and {others} of the other")
+        neither = ours.failed & theirs.failed
+        counted = [
+            (a, b)
+            for game, (a, b) in enumerate(zip(ours.scores, theirs.scores, strict=True))
+            if a is not None and b is not None and game not in neither
+        ]
+        pairs += counted
+        dropped += games - len(counted)
     return pairs, dropped
 
 
@@ -164,7 +170,7 @@ def report(plan: TestPlan, games: Games) -> str:
     if len(games.pairs) > used:
         lines.append(f"  not counted  {len(games.pairs) - used} pairs after the last batch")
     if games.dropped:
-        lines.append(f"  dropped      {games.dropped} pairs that neither side could play")
+        lines.append(f"  dropped      {games.dropped} pairs that could not be played")
     if games.torn:
         lines.append("  torn         the last line is not finished and was left out")
     return "\n".join(lines)

@@ -26,7 +26,6 @@ def reason_of(text: str, games: int = 3, metrics: tuple[str, ...] = ()) -> str:
 def test_the_object_may_stand_alone_or_on_the_last_line(text: str) -> None:
     answer = parse_answer(text, 3, SEED, ())
     assert answer.scores == (1.0, 0.0, 0.5)
-    assert answer.per_game
 
 
 def test_an_object_over_several_lines_is_read() -> None:
@@ -40,7 +39,6 @@ def test_totals_become_games_in_an_order_that_only_the_seed_decides(w: int, d: i
     answer = parse_answer(text, w + d + x, seed, ())
     assert sorted(answer.scores) == [0.0] * x + [0.5] * d + [1.0] * w
     assert answer == parse_answer(text, w + d + x, seed, ())
-    assert not answer.per_game
 
 
 def test_totals_are_shuffled_and_not_all_wins_first() -> None:

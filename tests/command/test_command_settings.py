@@ -22,7 +22,7 @@ def problems(**changes: Any) -> list[str]:
 def test_defaults_and_absolute_paths() -> None:
     settings = parse_command(LEAST, BASE)
     assert settings.config_file == BASE / "bot/weights.yaml"
-    assert (settings.timeout_s, settings.block_games, settings.seeded) == (600.0, 50, True)
+    assert (settings.timeout_s, settings.block_games) == (600.0, 50)
     assert settings.format == "yaml"
     assert settings.in_place
 

@@ -194,18 +194,10 @@ def test_a_configuration_file_that_cannot_be_edited_is_told(
     assert (config.read_text() if config.exists() else None) == change
 
 
-def test_totals_are_played_as_unpaired_games(folder: Path, tmp_path: Path) -> None:
+def test_totals_are_played_as_that_many_games(folder: Path, tmp_path: Path) -> None:
     program = make_program(tmp_path / "user", 'echo \'{"wins":1,"draws":1,"losses":1}\'').parent
     target = open_target(folder, program)
-    assert target.paired
     assert sorted(play(target)) == [0.0, 0.5, 1.0]
-    target.close()
-    assert not target.paired
-
-
-def test_a_program_that_ignores_its_seed_is_unpaired_from_the_start(folder: Path, program: Path) -> None:
-    target = open_target(folder, program, seeded=False)
-    assert not target.paired
     target.close()
 
 

@@ -21,10 +21,10 @@ def _write(path, rows, end="\n"):
     return path
 
 
-def _block(side, block, scores=None, error=None, phase="duel", games=None):
-    games = len(scores) if games is None else games
-    row = {"phase": phase, "side": side, "block": block, "first_seed": 5, "games": games, "seconds": 0.1, "detail": ""}
-    return {**row, "scores": scores or [], "error": error}
+def _block(side, block, scores, failed=(), phase="duel"):
+    row = {"phase": phase, "side": side, "block": block, "first_seed": 5, "games": len(scores), "seconds": 0.1}
+    failures = [{"game": game, "reason": "exit_code", "detail": ""} for game in failed]
+    return {**row, "scores": scores, "failures": failures, "error": None, "detail": ""}
 
 
 def test_the_command_prints_the_verdict_on_a_file_of_pairs(tmp_path):
@@ -51,15 +51,13 @@ def test_the_verdict_on_a_trials_games_is_that_of_its_pairs_in_order_of_seed(tmp
     assert games.pairs == ((1.0, 0.5),) * 50 + ((0.0, 1.0),) * 50
 
 
-def test_a_side_that_failed_has_lost_its_block_and_where_both_failed_it_is_dropped(tmp_path):
+def test_a_game_without_a_score_and_one_both_sides_failed_in_are_dropped(tmp_path):
     rows = [
-        _block("candidate", 0, error="timeout", games=3),
-        _block("incumbent", 0, [1.0, 0.5, 0.0]),
-        _block("candidate", 3, error="timeout", games=3),
-        _block("incumbent", 3, error="timeout", games=3),
+        _block("candidate", 0, [0.0, 0.0, None, 1.0], failed=[0, 1, 2]),
+        _block("incumbent", 0, [1.0, 0.0, 0.5, None], failed=[1, 3]),
     ]
     games = replay.read(_write(tmp_path / "games.jsonl", rows))
-    assert games.pairs == ((0.0, 1.0), (0.0, 0.5), (0.0, 0.0))
+    assert games.pairs == ((0.0, 1.0),)
     assert games.dropped == 3
     assert "dropped      3 pairs" in replay.report(Plan(), games)
 
@@ -113,7 +111,12 @@ def test_a_torn_last_line_is_left_out_and_said(tmp_path, capsys):
         ('{"phase":"duel","side":"c3","block":0,"scores":[]}', "lacks a side"),
         ('{"phase":"duel","side":"candidate","block":0}', "no list"),
         ('{"phase":"duel","side":"candidate","block":0,"games":2,"scores":[1]}', "says 2 games and holds 1"),
-        ('{"phase":"duel","side":"candidate","block":0,"error":"timeout"}', '"games" is missing'),
+        (
+            '{"phase":"duel","side":"candidate","block":0,"games":2,"scores":[],"error":"nan"}',
+            "says 2 games and holds 0",
+        ),
+        ('{"phase":"duel","side":"candidate","block":0,"scores":[1],"failures":[{}]}', '"failures" that are no list'),
+        ('{"phase":"duel","side":"candidate","block":0,"scores":[1],"failures":7}', '"failures" that are no list'),
     ],
 )
 def test_a_wrong_line_is_named_with_its_number(tmp_path, capsys, line, complaint):

@@ -1,4 +1,4 @@
-"""A target whose trials cost nothing: the score of a game is a function of seed and parameters. For tests of the loop."""
+"""A target whose trials cost nothing; a score is a function of seed and parameters. For tests of the loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ INTERFACE = Interface({"state": (0, 64)}, {"q_values": (0, 10)})
 class NoopTarget:
     """Wins a game when a hash of its seed is below the strength that `params["skill"]` gives."""
 
-    paired = True
     block_games = 100
 
     def __init__(self, spec: TrialSpec, folder: Path, control: Control) -> None:
