@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from supervisor.commands.oserrors import exit_code_of, message_of
 from supervisor.errors import IncumbentError, UsageError
 from supervisor.signals import EXIT_INTERRUPTED
 
@@ -243,6 +244,12 @@ def run_cli(arguments: list[str]) -> int:
     except IncumbentError as error:
         typer.echo(error, err=True)
         return error.exit_code
+    except OSError as error:
+        refused = exit_code_of(error)
+        if refused is None:
+            raise
+        typer.echo(message_of(error), err=True)
+        return refused
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # a usage error shows the command's usage too
         if callable(show):

@@ -26,7 +26,10 @@ def export_version(run_dir: Path, target: str, output: Path, name: str | None) -
             raise UsageError(f"{target} {version.name}: {error}") from error
     if output.is_dir():
         raise UsageError(f"{output} is a folder; name a file")
-    durable.write_atomic(output, body)
+    try:
+        durable.write_atomic(output, body)
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise UsageError(f"{output}: {error.strerror}; name a file in a folder that can be written to") from error
     typer.echo(f"{target} {version.name} -> {output} ({len(body)} bytes, sha256 {durable.sha256_bytes(body)})")
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from supervisor.config.settings import Settings
 from supervisor.console import Console
-from supervisor.errors import UsageError
+from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal.events import Events
 from supervisor.journal.identity import load_identity
 from supervisor.parts import Clock
@@ -44,11 +44,20 @@ def options_of(settings: Settings) -> ServerOptions:
 
 
 def token_of(settings: Settings) -> str | None:
-    """The bearer token of the administrative routes, if one is set."""
+    """The bearer token of the administrative routes, if one is set. Raises ConfigurationError naming its file."""
     serving = settings.serving
     if serving.token is not None:
         return serving.token.get_secret_value()
-    return serving.token_file.read_text().strip() if serving.token_file is not None else None
+    path = serving.token_file
+    if path is None:
+        return None
+    try:
+        return path.read_bytes().decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        raise ConfigurationError(
+            [f"{path}: serving.token_file: {what}; name a readable text file that holds the token alone"]
+        ) from error
 
 
 def _explain(run_dir: Path, settings: Settings, error: PortTakenError, console: Console) -> None:

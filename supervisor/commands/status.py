@@ -89,7 +89,7 @@ def look(run_dir: Path) -> Status:
     identity = load_identity(run_dir) if run_dir.is_dir() else None
     if identity is None:
         raise UsageError(f"{run_dir} holds no run; start one (tools/start_training.sh) or give its --run-dir")
-    state, records = recover_reading(run_dir, identity.run_id)
+    state, records = recover_reading(run_dir, identity.run_id, RECENT)
     running = lock_is_held(run_dir)
     waiting, _ = requests.waiting(run_dir)
     return Status(

@@ -76,7 +76,7 @@ def load(run_dir: Path) -> tuple[Snapshot | None, list[str]]:
             return _decode(path.read_bytes()), problems
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             problems.append(
                 f"{path} is damaged or was edited ({_first_line(error)}); the one before it, or the log, serves instead"
             )

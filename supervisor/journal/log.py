@@ -11,8 +11,13 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+import sys
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from supervisor.contract import Json, as_json, parse
@@ -21,6 +26,9 @@ from supervisor.journal import durable
 from supervisor.record import FIRST_CHAIN, Record
 
 LOG_NAME = "training_log.jsonl"
+ITERATION = re.compile(rb'"iteration":(\d+)')  # as canonical JSON spells it
+PIECE_BYTES = 1 << 20
+NOT_OURS = (-1, -1)  # the identity of no file
 
 
 class LogRewrittenError(Exception):
@@ -48,21 +56,50 @@ class LogLines:
 
     records: tuple[Record, ...]
     breaks: tuple[int, ...]  # iterations whose chain does not follow from the line before
+    torn_first_line: bool = False  # the log was shortened inside its first line, which is left out
+    unreadable: tuple[Path, ...] = ()  # compressed rotations that are treated as not there
 
 
 def read_log(run_dir: Path) -> LogLines:
-    """All lines of the folder, compressed rotations too; a torn last line is left out, a line twice is taken once.
+    """All lines of the folder, compressed rotations too; a torn first or last line is left out, a line twice is taken
+    once, a rotation that cannot be unpacked is treated as not there.
 
-    Raises DamagedStateError naming file and line where a complete line is no record.
+    Raises DamagedStateError naming file and line where any other line is no record.
     """
-    by_iteration: dict[int, tuple[Record, dict[str, Json]]] = {}
-    for path in _log_files(run_dir):
-        for number, text in enumerate(_whole_lines(path), start=1):
-            line = _decode(path, number, text)
-            record = _record(path, number, line)
-            by_iteration[record.iteration] = (record, line)
-    pairs = [by_iteration[iteration] for iteration in sorted(by_iteration)]
-    return LogLines(tuple(record for record, _ in pairs), tuple(_chain_breaks(pairs)))
+    files = _LogFiles(_log_files(run_dir))
+    chains = _Chains()
+    records: dict[int, Record] = {}
+    for path, number, text in files.lines():
+        line = _decode(path, number, text)
+        record = _record(path, number, line)
+        chains.add(record, line, records)
+        records[record.iteration] = record
+    ordered = tuple(records[iteration] for iteration in sorted(records))
+    return LogLines(ordered, tuple(chains.breaks(records)), files.torn_first_line, tuple(files.unreadable))
+
+
+def read_latest(run_dir: Path, after: int, count: int) -> tuple[Record, ...]:
+    """The records of iterations behind `after`, and at least the last `count` of the log, in order of iteration.
+
+    For readers that look again and again: older lines are passed over undecoded, and older files left closed where the
+    newer ones hold everything. Raises DamagedStateError.
+    """
+    found: dict[int, Record] = {}
+    for path in reversed(_log_files(run_dir)):
+        wanted: dict[int, bytes] = {}
+        recent: deque[tuple[int, bytes]] = deque(maxlen=count)
+        for _, number, text in _LogFiles([path]).lines():
+            recent.append((number, text))
+            if _highest_iteration(text) > after:
+                wanted[number] = text
+        here = [
+            _record(path, number, _decode(path, number, text)) for number, text in {**wanted, **dict(recent)}.items()
+        ]
+        found = {record.iteration: record for record in here} | found
+        newer = [iteration for iteration in found if iteration > after]
+        if len(found) >= count and len(newer) == max(newer, default=after) - after:
+            break
+    return tuple(found[iteration] for iteration in sorted(found))
 
 
 def version_records(run_dir: Path) -> Iterator[Record]:
@@ -70,27 +107,50 @@ def version_records(run_dir: Path) -> Iterator[Record]:
 
     For readers beside the supervisor: weeks of lines take them milliseconds. Raises DamagedStateError.
     """
-    for path in _log_files(run_dir):
-        for number, text in enumerate(_whole_lines(path), start=1):
-            if b'"version":"' in text:  # canonical JSON spells it so, or null
-                record = _record(path, number, _decode(path, number, text))
-                if record.made_version is not None:
-                    yield record
+    for path, number, text in _LogFiles(_log_files(run_dir)).lines():
+        if b'"version":"' in text:  # canonical JSON spells it so, or null
+            record = _record(path, number, _decode(path, number, text))
+            if record.made_version is not None:
+                yield record
 
 
-def _chain_breaks(pairs: Iterable[tuple[Record, dict[str, Json]]]) -> Iterator[int]:
-    """Iterations whose line, as it stands in the file, does not follow from the one before."""
-    previous: Record | None = None
-    for record, line in pairs:
-        if record.iteration == 1:
-            expected = chain_of(FIRST_CHAIN, line)
-        elif previous is None or record.iteration != previous.iteration + 1:
-            expected = record.chain  # the first line of a shortened log gives its chain on trust
+def _highest_iteration(text: bytes) -> int:
+    """At least the line's iteration (a nested value may be spelled the same); beyond any where there is none."""
+    return max((int(digits) for digits in ITERATION.findall(text)), default=sys.maxsize)
+
+
+class _Chains:
+    """Checks each line against the one before while lines stream by; keeps only bodies that it cannot judge yet."""
+
+    def __init__(self) -> None:
+        self._follows: dict[int, str] = {}  # iteration to the chain that its line is proven to follow
+        self._open: dict[int, dict[str, Json]] = {}
+
+    def add(self, record: Record, line: dict[str, Json], known: Mapping[int, Record]) -> None:
+        self._follows.pop(record.iteration, None)
+        self._open.pop(record.iteration, None)
+        before = _chain_before(record, known)
+        if before is not None and chain_of(before, line) == record.chain:
+            self._follows[record.iteration] = before
         else:
-            expected = chain_of(previous.chain, line)
-        if record.chain != expected:
-            yield record.iteration
-        previous = record
+            self._open[record.iteration] = line
+
+    def breaks(self, records: Mapping[int, Record]) -> Iterator[int]:
+        """Iterations whose line does not follow; the first line behind a gap gives its chain on trust."""
+        for iteration in sorted(records):
+            before = _chain_before(records[iteration], records)
+            if before is None or self._follows.get(iteration) == before:
+                continue
+            line = self._open.get(iteration)
+            if line is None or chain_of(before, line) != records[iteration].chain:
+                yield iteration
+
+
+def _chain_before(record: Record, known: Mapping[int, Record]) -> str | None:
+    if record.iteration == 1:
+        return FIRST_CHAIN
+    previous = known.get(record.iteration - 1)
+    return previous.chain if previous else None
 
 
 def _log_files(run_dir: Path) -> list[Path]:
@@ -99,18 +159,61 @@ def _log_files(run_dir: Path) -> list[Path]:
     return [*rotated, *([plain] if plain.exists() else [])]
 
 
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        data = gzip.decompress(data)
-    end = data.rfind(b"\n") + 1
-    return iter(data[:end].splitlines())
+class _LogFiles:
+    """The complete lines of a log's files one by one, and what had to be left out."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self.torn_first_line = False
+        self.unreadable: list[Path] = []
+
+    def lines(self) -> Iterator[tuple[Path, int, bytes]]:
+        """File, number of the line from 1, and the line."""
+        for path in self._paths:
+            if path.suffix == ".gz" and not _can_be_unpacked(path):
+                self.unreadable.append(path)
+                continue
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+                lines = enumerate(_whole_lines(stream), start=1)
+                for number, text in lines if path.suffix == ".gz" else self._behind_a_torn_one(lines):
+                    yield path, number, text
+
+    def _behind_a_torn_one(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        """A first line that is no JSON is what `tail -c` leaves, if others follow it; alone it may be anything."""
+        first, second = next(lines, None), next(lines, None)
+        if first is not None and second is not None and not _is_json(first[1]):
+            self.torn_first_line = True
+            first = None
+        return chain((pair for pair in (first, second) if pair is not None), lines)
+
+
+def _whole_lines(stream: Iterable[bytes]) -> Iterator[bytes]:
+    return (text for text in stream if text.endswith(b"\n"))
+
+
+def _can_be_unpacked(path: Path) -> bool:
+    """Whether the rotation is whole: somebody's gzip may be at work, or have been killed."""
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(PIECE_BYTES):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _decode(path: Path, number: int, text: bytes) -> dict[str, Json]:
     try:
         line = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedStateError(
             f"{path}:{number}: not a JSON line ({error}); restore it from a copy, or move the file aside to go on"
             " from the last snapshot"
@@ -145,7 +248,7 @@ class Log:
     def __init__(self, run_dir: Path, last_chain: str) -> None:
         self.path = run_dir / LOG_NAME
         self.last_chain = last_chain
-        self._identity = self._look()
+        self._identity: tuple[int, int] | None = self._look()
 
     def _look(self) -> tuple[int, int] | None:
         try:
@@ -162,21 +265,29 @@ class Log:
         if self._look() != self._identity:
             raise LogRewrittenError
         line = chained(record, self.last_chain)
-        self._append(encode(line))
+        self._append(encode(line), self._identity)
         self.last_chain = line.chain
         return line
 
     def restore(self, records: Iterable[Record]) -> None:
-        """Append lines again that were committed and then removed by somebody; accept the file as it is."""
-        self._identity = self._look()
+        """Append lines again that were committed and then removed by somebody; accept the file as it is, less a line
+        that it was cut in.
+
+        Until everything is written the file counts as somebody else's: a `commit` then raises LogRewrittenError.
+        """
+        self._identity = NOT_OURS
+        cut_torn_tail(self.path.parent)
+        found = self._look()
         missing = b"".join(encode(record) for record in records)
         if missing:
-            self._append(missing)
+            self._append(missing, found)
+        else:
+            self._identity = found
 
-    def _append(self, data: bytes) -> None:
-        expected = self._identity[1] if self._identity else 0
+    def _append(self, data: bytes, found: tuple[int, int] | None) -> None:
+        """To the file that was found with this identity."""
         try:
-            durable.append(self.path, data, expected_size=expected)
+            durable.append(self.path, data, expected_size=found[1] if found else 0)
         except ValueError as error:
             raise LogRewrittenError from error
         self._identity = self._look()

@@ -10,7 +10,7 @@ from supervisor.contract import Version, as_json
 from supervisor.errors import DamagedStateError
 from supervisor.journal import checkpoint
 from supervisor.journal.checkpoint import Snapshot
-from supervisor.journal.log import LOG_NAME, chain_of, cut_torn_tail, read_log, version_records
+from supervisor.journal.log import LOG_NAME, LogLines, chain_of, cut_torn_tail, read_latest, read_log, version_records
 from supervisor.record import FIRST_CHAIN, Record
 from supervisor.state import State, TargetState, fold, fold_all
 
@@ -50,10 +50,12 @@ def recover(run_dir: Path, run_id: str, window: int) -> Recovered:
             Note("torn_line", f"{LOG_NAME} ended in an unfinished line of {cut} bytes; its iteration runs again")
         )
     log = read_log(run_dir)
+    notes += _oddities(log)
     snapshot, problems = checkpoint.load(run_dir)
     notes += [Note("checkpoint_damaged", problem) for problem in problems]
     _same_run(run_dir, run_id, snapshot, log.records)
     start = _start(snapshot, log.records)
+    _refuse_unreadable(log, snapshot, start)
     if start is None:
         base, tail = _history_lost(log.records)
         notes.append(Note("history_lost", _history_lost_reason(log.records)))
@@ -74,6 +76,29 @@ def recover(run_dir: Path, run_id: str, window: int) -> Recovered:
         records=log.records,
         since_snapshot=tuple(record for record in tail if record.iteration > snapshot_iteration),
         notes=tuple(notes),
+    )
+
+
+def _oddities(log: LogLines) -> list[Note]:
+    notes = [
+        Note("rotation_unreadable", f"{path} cannot be unpacked and is treated as not there") for path in log.unreadable
+    ]
+    if log.torn_first_line:
+        reason = f"{LOG_NAME} was shortened inside its first line, which is left out; the next one is taken on trust"
+        notes.append(Note("torn_first_line", reason))
+    return notes
+
+
+def _refuse_unreadable(
+    log: LogLines, snapshot: Snapshot | None, start: tuple[State, tuple[Record, ...]] | None
+) -> None:
+    """Raises DamagedStateError where lines are missing that an unreadable rotation must have held."""
+    if not log.unreadable or (start is not None and (snapshot is not None or log.records)):
+        return
+    files = ", ".join(map(str, log.unreadable))
+    raise DamagedStateError(
+        f"{files}: cannot be unpacked, and neither snapshot nor log cover the lines it held. Put an intact copy back,"
+        " or move it out of the folder to go on without its lines"
     )
 
 
@@ -134,14 +159,22 @@ def adopt(state: State, incumbents: Mapping[str, Version]) -> State:
     return replace(state, targets=targets)
 
 
-def recover_reading(run_dir: Path, run_id: str) -> tuple[State, tuple[Record, ...]]:
-    """State and lines for somebody who only looks: no lock is taken and nothing is written."""
-    log = read_log(run_dir)
+def recover_reading(run_dir: Path, run_id: str, recent: int) -> tuple[State, tuple[Record, ...]]:
+    """State and at least the last `recent` lines for somebody who only looks: no lock is taken, nothing is written.
+
+    Lines that the snapshot covers are not decoded but for the recent ones.
+    """
     snapshot, _ = checkpoint.load(run_dir)
-    _same_run(run_dir, run_id, snapshot, log.records)
-    start = _start(snapshot, log.records)
-    base, tail = start if start is not None else _history_lost(log.records)
-    return fold_all(base, tail), log.records
+    start = None
+    if snapshot is not None:
+        records = read_latest(run_dir, snapshot.iteration, recent)
+        start = _start(snapshot, records)
+    if start is None:  # no snapshot, or lines behind it are missing
+        records = read_log(run_dir).records
+        start = _start(None, records) or _history_lost(records)
+    _same_run(run_dir, run_id, snapshot, records)
+    base, tail = start
+    return fold_all(base, tail), records
 
 
 def known_versions(run_dir: Path) -> dict[str, dict[str, Version]]:
@@ -168,7 +201,7 @@ def known_incumbents(run_dir: Path) -> dict[str, Version]:
     """
     snapshot, _ = checkpoint.load(run_dir)
     state = snapshot.state() if snapshot is not None else State()
-    for record in version_records(run_dir):
+    for record in sorted(version_records(run_dir), key=lambda record: record.iteration):
         if record.iteration > state.iteration:
             state = fold(state, record)
     return {key: target.incumbent for key, target in state.targets.items() if target.incumbent is not None}

@@ -15,9 +15,15 @@ from supervisor.journal import durable
 
 FOLDER_NAME = "trials"
 COMMITTED_NAME = "committed"
+FACTS_NAME = "facts.jsonl"
 KEPT_NAMES = frozenset(
-    {COMMITTED_NAME, "trial.json", "result.json", "duel.json", "duel_result.json", "games.jsonl", "facts.jsonl", "stderr.log"}
+    {COMMITTED_NAME, FACTS_NAME}
+    | {"trial.json", "result.json", "duel.json", "duel_result.json", "games.jsonl", "stderr.log"}
 )
+RESUME_NAMES = frozenset(
+    {"weights.pt", "weights.previous.pt", "progress.json"} | {"built.json", "model.onnx", "final.pt", "games.jsonl"}
+)
+CANDIDATE_FOLDERS = "c[0-6]"  # of a confirmation's builds
 
 T = TypeVar("T")
 
@@ -71,36 +77,57 @@ class TrialFolder:
         durable.write_json(self.path / "duel_result.json", as_json(result))
 
     def add_fact(self, fact: str, **details: Json) -> None:
-        """One durable line about something the outside world decided."""
-        line: dict[str, Json] = {"fact": fact, **details}
-        durable.append(self.path / "facts.jsonl", durable.canonical_json(line) + b"\n")
-
-    def facts(self) -> list[dict[str, Json]]:
-        """The complete lines; a torn last one never counted and is cut off by the next append's reader."""
-        path = self.path / "facts.jsonl"
-        if not path.exists():
-            return []
-        data = path.read_bytes()
+        """One durable line about something the outside world decided; what a killed writer left unfinished goes."""
+        path = self.path / FACTS_NAME
+        data = path.read_bytes() if path.exists() else b""
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             durable.truncate(path, whole)
-        return [json.loads(line) for line in data[:whole].splitlines()]
+        line: dict[str, Json] = {"fact": fact, **details}
+        durable.append(path, durable.canonical_json(line) + b"\n")
+
+    def facts(self) -> list[dict[str, Json]]:
+        """The complete lines; a torn last one never counted. Raises DamagedStateError naming file and line."""
+        path = self.path / FACTS_NAME
+        data = path.read_bytes() if path.exists() else b""
+        lines = data[: data.rfind(b"\n") + 1].splitlines()
+        return [self._fact(path, number, line) for number, line in enumerate(lines, start=1)]
+
+    def _fact(self, path: Path, number: int, text: bytes) -> dict[str, Json]:
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            line = None
+        if not isinstance(line, dict) or not isinstance(line.get("fact"), str):
+            raise DamagedStateError(
+                f"{path}:{number}: no fact of this program; remove the folder {self.path} to run this iteration again"
+            )
+        return line
 
     def progress_mark(self) -> str:
         """A value that changes whenever the trial saved something new: weights, a block of games, a built file."""
         parts = []
         for path in sorted(self.path.rglob("*")):
-            if path.name in ("progress.json", "built.json"):
+            if path.name in ("progress.json", "built.json", "failed.json"):
                 parts.append(durable.sha256_file(path))
             elif path.name == "games.jsonl":
                 parts.append(str(path.stat().st_size))
         return ":".join(parts)
 
     def forget_resume_point(self) -> None:
-        """Throw saved training state away: other library versions would not continue it bit by bit."""
-        for path in sorted(self.path.rglob("*")):
-            if path.name in ("weights.pt", "progress.json"):
+        """Throw away what an unfinished build saved: other library versions would not continue it bit by bit.
+
+        Games go with the build they were played with. A finished build (`result.json`) stays as it is. Only the folder
+        and its candidates' own are touched: deeper a target's own files may have the same names.
+        """
+        if (self.path / "result.json").exists():
+            return
+        for folder in (self.path, *sorted(self.path.glob(CANDIDATE_FOLDERS))):
+            found = [folder / name for name in sorted(RESUME_NAMES) if (folder / name).is_file()]
+            for path in found:
                 durable.remove(path)
+            if found:
+                durable.sync_folder(folder)
 
     @property
     def was_committed(self) -> bool:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from supervisor.contract import SCHEMA, Interface, Params, Version, as_json, parse
+from supervisor.errors import DamagedStateError
 from supervisor.journal import durable
 from supervisor.registry.store import FOLDER_NAME
 
 ACTIVE_NAME = "active.json"
 
 
-class DamagedActiveError(Exception):
+class DamagedActiveError(DamagedStateError):
     """`active.json` is there and is not what the supervisor writes."""
 
 

@@ -1,9 +1,25 @@
 """What each command says and leaves with when the command line, the configuration or the folder is wrong."""
 
+import errno
+import os
+
 import pytest
 
+from supervisor import cli
 from supervisor.cli import app
-from tests.support.command_line import call, process
+from supervisor.commands.serve import token_of
+from supervisor.config.settings import Settings
+from supervisor.errors import ConfigurationError
+from tests.support.command_line import NoopFolder, call, process
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two iterations."""
+    folder = NoopFolder.make(tmp_path_factory.mktemp("finished"))
+    assert folder.call_with_config("run", "--max-iterations", "2").code == 0
+    return folder
+
 
 FIVE_MISTAKES = """\
 run:
@@ -102,3 +118,76 @@ def test_help_names_every_command_and_tells_each_in_a_whole_sentence():
         line = next(line for line in answer.out.splitlines() if line.split()[:1] == [command.callback.__name__])
         assert line.endswith("."), line
         assert not line.endswith("..."), line
+
+
+def is_one_message(answer, code, *named):
+    assert answer.code == code, answer
+    assert len(answer.err.splitlines()) == 1, answer.err
+    assert ";" in answer.err, f"what is wrong and what to do: {answer.err}"
+    for name in named:
+        assert name in answer.err
+
+
+def test_a_run_folder_that_is_a_file_is_a_wrong_path(tmp_path):
+    folder = NoopFolder.make(tmp_path)
+    folder.run_dir.write_text("")
+    is_one_message(folder.call_with_config("run"), 2, str(folder.run_dir), "File exists")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_run_folder_that_may_not_be_written_is_a_wrong_path(tmp_path):
+    folder = NoopFolder.make(tmp_path)
+    folder.run_dir.mkdir(mode=0o500)
+    is_one_message(folder.call_with_config("run"), 2, str(folder.run_dir), "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EACCES, 2),
+        (errno.EROFS, 2),
+        (errno.ENOENT, 2),
+        (errno.ESTALE, 5),
+        (errno.ENODEV, 5),
+        (errno.EIO, 75),
+        (errno.ENOSPC, 75),
+    ],
+)
+def test_what_the_system_refuses_is_one_message_and_tells_paths_from_disks(monkeypatch, number, code):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number), "/some/file")
+
+    monkeypatch.setattr(cli, "app", refused)
+    is_one_message(call("run"), code, "/some/file: ", os.strerror(number))
+
+
+def test_an_error_that_names_no_file_is_no_mistake_of_the_operator(monkeypatch):
+    def fail(*_, **__):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(ConnectionResetError):
+        call("run")
+
+
+def test_export_to_a_folder_that_is_not_there_is_a_wrong_path(finished, tmp_path):
+    output = tmp_path / "none" / "x.onnx"
+    is_one_message(finished.call("export", "aggressive/noop", str(output)), 2, str(output))
+
+
+def test_a_damaged_active_file_is_damaged_state_for_every_command_that_needs_it(finished, tmp_path):
+    folder = finished.copy(tmp_path)
+    active = folder.run_dir / "models" / "active.json"
+    active.write_text("{")
+    is_one_message(folder.call("export", "aggressive/noop", str(tmp_path / "x")), 6, str(active))
+    is_one_message(folder.call_with_config("run", "--dry-run"), 6, str(active))
+
+
+def test_a_token_file_that_is_no_text_is_a_mistake_of_the_configuration(tmp_path):
+    token = tmp_path / "token"
+    token.write_bytes(b"\xff\xfe\x00")
+    settings = Settings.model_validate({"serving": {"token_file": str(token)}})
+    with pytest.raises(ConfigurationError, match=rf"{token}: serving\.token_file: not text in UTF-8; name"):
+        token_of(settings)
+    token.write_text(" secret\n")
+    assert token_of(settings) == "secret"

@@ -1,16 +1,31 @@
 """The log: what is appended is committed, what is torn never was, and what somebody does to the file is noticed."""
 
+import errno
 import gzip
 import json
 import shutil
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from supervisor.contract import as_json
 from supervisor.errors import DamagedStateError
-from supervisor.journal.log import LOG_NAME, Log, LogRewrittenError, chain_of, cut_torn_tail, encode, read_log
+from supervisor.journal import durable
+from supervisor.journal.durable import DiskFullError
+from supervisor.journal.log import (
+    LOG_NAME,
+    Log,
+    LogRewrittenError,
+    chain_of,
+    cut_torn_tail,
+    encode,
+    read_latest,
+    read_log,
+    version_records,
+)
 from supervisor.record import FIRST_CHAIN
-from tests.support.records import make_record
+from tests.support.records import make_promotion, make_record
 
 
 @pytest.fixture
@@ -123,3 +138,134 @@ def test_a_line_that_is_no_record_is_named_with_file_and_line(written):
     (run_dir / LOG_NAME).write_text('{"iteration":1,"surprise":2}\n')
     with pytest.raises(DamagedStateError, match=r"(?s)training_log\.jsonl:1: not a line of this program.*surprise"):
         read_log(run_dir)
+
+
+def test_lines_are_restored_behind_a_cut_through_the_middle_of_one(written):
+    run_dir, log, lines = written
+    path = run_dir / LOG_NAME
+    path.write_bytes(b"".join(encode(line) for line in lines[:3]) + encode(lines[3])[:-40])
+    log.restore(lines[3:])
+    line = log.commit(make_record(6))
+    assert path.read_bytes() == b"".join(encode(record) for record in (*lines, line))
+
+
+def test_a_disk_that_is_full_while_lines_are_restored_loses_none_of_them(written, monkeypatch):
+    run_dir, log, lines = written
+    path = run_dir / LOG_NAME
+    path.write_bytes(encode(lines[0]))
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(operation, _):
+        if operation == "write":
+            raise full
+
+    monkeypatch.setattr(durable, "failpoint", refuse)
+    with pytest.raises(DiskFullError):
+        log.restore(lines[1:])
+    monkeypatch.setattr(durable, "failpoint", None)
+    with pytest.raises(LogRewrittenError):
+        log.commit(make_record(6))
+    log.restore(lines[1:])
+    line = log.commit(make_record(6))
+    assert read_log(run_dir).records == (*lines, line)
+
+
+def test_a_first_line_that_was_cut_through_is_left_out_at_every_byte(written):
+    run_dir, _, lines = written
+    data = b"".join(encode(line) for line in lines[1:3])
+    for start in range(1, len(encode(lines[1]))):
+        (run_dir / LOG_NAME).write_bytes(data[start:])
+        log = read_log(run_dir)
+        assert log.records == (lines[2],)
+        assert log.torn_first_line
+        assert log.breaks == ()
+
+
+def test_only_the_first_line_of_the_plain_log_may_be_torn_and_not_alone(written):
+    run_dir, _, lines = written
+    path = run_dir / LOG_NAME
+    path.write_bytes(encode(lines[1])[30:])
+    with pytest.raises(DamagedStateError, match=r"jsonl:1: not a JSON line"):
+        read_log(run_dir)
+    path.write_bytes(encode(lines[0]) + encode(lines[1])[30:] + encode(lines[2]))
+    with pytest.raises(DamagedStateError, match=r"jsonl:2: not a JSON line"):
+        read_log(run_dir)
+    path.unlink()
+    (run_dir / "training_log-1.jsonl.gz").write_bytes(gzip.compress(encode(lines[0])[30:] + encode(lines[1])))
+    with pytest.raises(DamagedStateError, match=r"gz:1: not a JSON line"):
+        read_log(run_dir)
+
+
+def damaged(data, how):
+    """A compressed rotation that cannot be unpacked to its end."""
+    if how == "half written":
+        return data[: len(data) // 2]
+    if how == "no gzip":
+        return b"something else"
+    bad = bytearray(data)
+    bad[len(bad) // 2] ^= 0xFF
+    return bytes(bad)
+
+
+@pytest.mark.parametrize("how", ["half written", "no gzip", "changed"])
+def test_a_rotation_that_cannot_be_unpacked_is_treated_as_not_there(tmp_path, how):
+    log = Log(tmp_path, FIRST_CHAIN)
+    lines = [log.commit(make_promotion(iteration)) for iteration in range(1, 6)]
+    rotation = tmp_path / "training_log-1.jsonl.gz"
+    rotation.write_bytes(damaged(gzip.compress(b"".join(encode(line) for line in lines[:3])), how))
+    (tmp_path / LOG_NAME).write_bytes(b"".join(encode(line) for line in lines[3:]))
+    read = read_log(tmp_path)
+    assert read.records == tuple(lines[3:])
+    assert read.unreadable == (rotation,)
+    assert list(version_records(tmp_path)) == lines[3:]
+    assert read_latest(tmp_path, 4, 5) == tuple(lines[3:])
+
+
+@settings(deadline=None)  # it writes and syncs files
+@given(
+    order=st.permutations(range(5)),
+    again=st.lists(st.integers(0, 4), max_size=3),
+    changed=st.none() | st.integers(0, 4),
+)
+def test_breaks_are_the_same_in_whatever_order_the_lines_stand(tmp_path_factory, order, again, changed):
+    run_dir = tmp_path_factory.mktemp("run")
+    log = Log(run_dir, FIRST_CHAIN)
+    texts = [encode(log.commit(make_record(iteration))) for iteration in range(1, 6)]
+    if changed is not None:
+        texts[changed] = texts[changed].replace(b'"games":60', b'"games":61')
+    (run_dir / LOG_NAME).write_bytes(b"".join(texts[number] for number in (*order, *again)))
+    assert read_log(run_dir).breaks == (() if changed is None else (changed + 1,))
+
+
+def test_the_last_of_two_different_lines_of_an_iteration_counts_for_the_chain_too(written):
+    run_dir, _, lines = written
+    forged = make_record(3, games=61, chain="f" * 32)
+    with (run_dir / LOG_NAME).open("ab") as stream:
+        stream.write(encode(forged))
+    assert read_log(run_dir).breaks == (3, 4)
+    with (run_dir / LOG_NAME).open("ab") as stream:
+        stream.write(encode(lines[2]))
+    assert read_log(run_dir).breaks == ()
+
+
+def test_the_latest_lines_are_read_without_decoding_the_others(written):
+    run_dir, _, lines = written
+    path = run_dir / LOG_NAME
+    spoilt = [b'{"iteration":1,broken\n', b'{"iteration":2,broken\n', *(encode(line) for line in lines[2:])]
+    path.write_bytes(b"".join(spoilt))
+    assert read_latest(run_dir, 3, 0) == tuple(lines[3:])
+    assert read_latest(run_dir, 5, 2) == tuple(lines[3:])
+    path.write_bytes(b"".join(encode(line) for line in (lines[0], lines[3], lines[4], lines[1], lines[2])))
+    assert read_latest(run_dir, 1, 1) == tuple(lines[1:])
+
+
+def test_the_latest_lines_come_from_older_files_where_the_newest_holds_too_few(written):
+    run_dir, _, lines = written
+    for number, part in enumerate((lines[:2], lines[2:4]), start=1):
+        body = b"".join(encode(line) for line in part)
+        (run_dir / f"training_log-{number}.jsonl.gz").write_bytes(gzip.compress(body))
+    (run_dir / LOG_NAME).write_bytes(encode(lines[4]))
+    assert read_latest(run_dir, 4, 1) == (lines[4],)
+    assert read_latest(run_dir, 2, 1) == tuple(lines[2:])
+    assert read_latest(run_dir, 5, 3) == tuple(lines[2:])
+    assert read_latest(run_dir, 0, 0) == tuple(lines)

@@ -1,9 +1,10 @@
 """Recovery: snapshot plus tail, the whole log, or what is left; always the same state."""
 
+import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.contract import Tally, as_json, parse
@@ -11,7 +12,7 @@ from supervisor.errors import DamagedStateError
 from supervisor.journal import checkpoint
 from supervisor.journal.checkpoint import CHECKPOINT_NAME, PREVIOUS_NAME, snapshot_of
 from supervisor.journal.log import LOG_NAME, Log, encode
-from supervisor.journal.recovery import adopt, known_versions, recover
+from supervisor.journal.recovery import adopt, known_incumbents, known_versions, recover, recover_reading
 from supervisor.memory import Memory
 from supervisor.record import FIRST_CHAIN
 from supervisor.state import State, fold_all
@@ -188,3 +189,61 @@ def test_the_measured_pool_of_an_incumbent_is_what_its_last_line_says(tmp_path):
     state = fold_all(State(), write(tmp_path, lines))
     assert state.target("aggressive/combat_dqn").pool == Tally(120, 0, 100)
     assert state.best_target() == "aggressive/combat_dqn"
+
+
+def half_compressed(lines):
+    data = gzip.compress(b"".join(encode(line) for line in lines))
+    return data[: len(data) // 2]
+
+
+def test_an_unreadable_rotation_of_lines_that_the_snapshot_covers_is_an_event(tmp_path):
+    committed = write(tmp_path, history(8), snapshot_at=5)
+    (tmp_path / "training_log-1.jsonl.gz").write_bytes(half_compressed(committed[:5]))
+    (tmp_path / LOG_NAME).write_bytes(b"".join(encode(line) for line in committed[5:]))
+    recovered = recover(tmp_path, "run", 1)
+    assert recovered.state == fold_all(State(), committed)
+    assert [note.event for note in recovered.notes] == ["rotation_unreadable"]
+    (tmp_path / LOG_NAME).unlink()
+    assert recover(tmp_path, "run", 1).state == fold_all(State(), committed[:5])
+
+
+@pytest.mark.parametrize("snapshot_at", [None, 3])
+@pytest.mark.parametrize("kept", [5, 8])
+def test_lines_that_only_an_unreadable_rotation_holds_are_damage(tmp_path, snapshot_at, kept):
+    committed = write(tmp_path, history(8), snapshot_at=snapshot_at)
+    rotation = tmp_path / "training_log-1.jsonl.gz"
+    rotation.write_bytes(half_compressed(committed[:kept]))
+    (tmp_path / LOG_NAME).write_bytes(b"".join(encode(line) for line in committed[kept:]))
+    if snapshot_at is not None and kept == 8:  # nobody can tell: the iterations behind the snapshot run again
+        assert recover(tmp_path, "run", 1).state == fold_all(State(), committed[:3])
+        return
+    with pytest.raises(DamagedStateError, match=r"training_log-1\.jsonl\.gz: cannot be unpacked"):
+        recover(tmp_path, "run", 1)
+
+
+def test_a_log_that_was_shortened_inside_a_line_goes_on_and_says_so(tmp_path):
+    committed = write(tmp_path, history(8), snapshot_at=5)
+    data = b"".join(encode(line) for line in committed[3:])
+    (tmp_path / LOG_NAME).write_bytes(data[50:])
+    recovered = recover(tmp_path, "run", 1)
+    assert recovered.state == fold_all(State(), committed)
+    assert [note.event for note in recovered.notes] == ["torn_first_line"]
+    assert recovered.records == tuple(committed[4:])
+
+
+@settings(deadline=None)  # it writes and syncs files
+@given(length=st.integers(0, 20), cut=st.integers(0, 20), recent=st.integers(0, 6))
+def test_who_only_looks_sees_the_same_state_and_the_last_lines(tmp_path_factory, length, cut, recent):
+    run_dir = tmp_path_factory.mktemp("run")
+    committed = write(run_dir, history(length), snapshot_at=cut or None)
+    state, records = recover_reading(run_dir, "run", recent)
+    assert state == fold_all(State(), committed)
+    assert records[len(records) - min(recent, length) :] == tuple(committed[length - min(recent, length) :])
+
+
+def test_incumbents_are_known_whatever_order_restored_lines_stand_in(tmp_path):
+    committed = write(tmp_path, [make_promotion(iteration) for iteration in range(1, 5)])
+    order = (committed[0], committed[2], committed[3], committed[1])
+    (tmp_path / LOG_NAME).write_bytes(b"".join(encode(line) for line in order))
+    expected = fold_all(State(), committed).targets
+    assert known_incumbents(tmp_path) == {key: target.incumbent for key, target in expected.items()}

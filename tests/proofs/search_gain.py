@@ -68,8 +68,8 @@ def report(run_dir: Path, target: str, games: int) -> int:
     """Print promotions and the fresh games; 0 when the gain's 95 % interval lies above 0."""
     identity = load_identity(run_dir)
     assert identity is not None
-    state, records = recover_reading(run_dir, identity.run_id)
-    mine = [record for record in records if record.target == target]
+    state, _ = recover_reading(run_dir, identity.run_id, 0)
+    mine = [record for record in read_log(run_dir).records if record.target == target]
     promotions = [record for record in mine if record.promoted]
     print(f"{target}: {len(mine)} iterations, {used_s(run_dir) / 60:.1f} minutes, {len(promotions) - 1} promotions")
     for record in promotions:
