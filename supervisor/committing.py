@@ -62,7 +62,7 @@ class Committer:
     def follow_up(self, line: Record) -> None:
         """What follows from a committed line; done again from the start where it was cut short."""
         self._parts.projections.committed(line, self._memory.state)
-        if line.iteration % self._parts.settings.run.checkpoint_interval == 0:
+        if line.iteration == 1 or line.iteration % self._parts.settings.run.checkpoint_interval == 0:
             self.snapshot()
 
     def snapshot(self) -> None:

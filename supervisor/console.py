@@ -24,6 +24,9 @@ WORDS = {
     Reason.TIME_EXHAUSTED: "no verdict in time, the incumbent stays",
     Reason.AWAITING_OPERATOR: "proven, waits for incumbent promote",
     Reason.SAME_VERSION: "the same as the incumbent",
+    Reason.INCUMBENT_GONE: "refused: the incumbent changed meanwhile",
+    Reason.ROLLED_BACK: "refused: it was rolled back and never comes back",
+    Reason.UNKNOWN_VERSION: "refused: no such version",
     Reason.MANUAL_PROMOTION: "promoted by the operator",
     Reason.MANUAL_ROLLBACK: "rolled back by the operator",
 }

@@ -132,6 +132,9 @@ def decide_manual(spec: TrialSpec, target: TargetState) -> Verdict:
     """An operator's promotion or rollback: the version named by the fact becomes the incumbent, if it is known."""
     request = spec.facts[0]
     name = request.get("version")
+    seen = request.get("seen")
+    if seen is not None and target.incumbent is not None and seen != target.incumbent.name:
+        return _refused(target, Reason.INCUMBENT_GONE)
     rollback = request.get("action") == "rollback"
     if rollback and name is None:
         gone = {*target.rolled_back, target.incumbent.name if target.incumbent else None}
@@ -146,7 +149,7 @@ def decide_manual(spec: TrialSpec, target: TargetState) -> Verdict:
     reason = Reason.MANUAL_ROLLBACK if rollback else Reason.MANUAL_PROMOTION
     return Verdict(
         Decision("manual", Outcome.PROMOTE, reason),
-        pool=Tally(),
+        pool=target.pools.get(version.name, Tally()),
         promoted=not rollback,
         version=version,
         rollbacks=(target.incumbent.name,) if rollback else (),

@@ -22,6 +22,7 @@ class TargetState:
     iterations: int = 0  # lines of this target
     incumbent: Version | None = None
     pool: Tally = Tally()  # fresh games that measure the incumbent
+    pools: Mapping[str, Tally] = field(default_factory=dict)  # what earlier incumbents had when they were replaced
     level: int = 0
     search: SearchState = field(default_factory=SearchState)
     tests: int = 0  # paired tests spent, for e-LOND
@@ -76,15 +77,17 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
         versions.setdefault(made.name, made)
     incumbent = _incumbent_after(target, record, versions)
     changed = incumbent != target.incumbent
-    history = target.history
+    history, pools = target.history, target.pools
     if changed and target.incumbent is not None:
         history = (*history, target.incumbent.name)
+        pools = {**pools, target.incumbent.name: target.pool}
     tested = record.decision.rule not in NOT_TESTED
     return replace(
         target,
         iterations=target.iterations + 1,
         incumbent=incumbent,
         pool=record.pool,
+        pools=pools,
         level=record.level,
         search=search_fold.advance(target.search, record),
         tests=target.tests + tested,

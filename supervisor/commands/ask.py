@@ -23,6 +23,7 @@ from supervisor.journal.recovery import recover_reading
 from supervisor.journal.requests import Action, Request
 from supervisor.search.setup import load_setup
 from supervisor.search.target import TargetDefinition
+from supervisor.state import TargetState
 
 DONE = {
     Action.PAUSE: "paused: the trial in flight saves itself; incumbent resume goes on",
@@ -61,14 +62,20 @@ def ask_enqueue(run_dir: Path, config: Path | None, target: str, values: Sequenc
 
 
 def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, version: str | None) -> int:
-    """promote and rollback: an iteration of its own, carried out at once where no supervisor runs."""
+    """promote and rollback: an iteration of its own behind the trial in flight; done here where no supervisor runs."""
     _require(run_dir)
     _definition(run_dir, config, target)
+    known = _target_state(run_dir, target)
+    present = known.incumbent.name if known.incumbent else None
     if version is not None:
         find_version(run_dir, target, version)
-    elif not _has_earlier_version(run_dir, target):
+        if version == present:
+            raise UsageError(f"{version} is the incumbent of {target} already")
+        if version in known.rolled_back:
+            raise UsageError(f"{version} of {target} was rolled back and never comes back")
+    elif not any(name not in (*known.rolled_back, present) for name in known.history):
         raise UsageError(f"{target} has no earlier version in {run_dir} to go back to")
-    asked = _drop(run_dir, action, target, version)
+    asked = _drop(run_dir, action, target, version, seen=present)
     if lock_is_held(run_dir):
         typer.echo(f"asked the running supervisor: {action.value} {target} {version or ''}".rstrip())
         return 0
@@ -80,13 +87,12 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
     return UsageError.exit_code if done is not None and done.status is Status.INVALID else code
 
 
-def _has_earlier_version(run_dir: Path, target: str) -> bool:
+def _target_state(run_dir: Path, target: str) -> TargetState:
     identity = load_identity(run_dir)
     if identity is None:
-        return False
+        return TargetState()
     state, _ = recover_reading(run_dir, identity.run_id, recent=0)
-    known = state.target(target)
-    return any(name not in known.rolled_back for name in known.history)
+    return state.target(target)
 
 
 def _drop(
@@ -95,8 +101,9 @@ def _drop(
     target: str | None = None,
     version: str | None = None,
     params: Mapping[str, Scalar] | None = None,
+    seen: str | None = None,
 ) -> Request:
-    request = Request(uuid.uuid4().hex, time.time_ns(), action, target, version, params or {})
+    request = Request(uuid.uuid4().hex, time.time_ns(), action, target, version, params or {}, seen)
     requests.drop(run_dir, request)
     return request
 

@@ -9,11 +9,17 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from supervisor.console import percent
-from supervisor.journal.identity import load_identity, lock_is_held
+from supervisor.journal.identity import RunIdentity, load_identity, lock_is_held
 from supervisor.journal.log import read_log
 from supervisor.journal.recovery import known_versions
 from supervisor.registry.active import ActiveFile
 from supervisor.search.setup import Setup
+
+
+def _seeds(identity: RunIdentity | None, seed: int) -> str:
+    if identity is None or identity.seed == seed:
+        return f"seed {seed}"
+    return f"seed {identity.seed} (with these flags {seed} from the next iteration on)"
 
 
 def print_plan(run_dir: Path, setup: Setup) -> int:
@@ -42,7 +48,7 @@ def print_plan(run_dir: Path, setup: Setup) -> int:
     RichConsole().print(table)
     limit = settings.run.max_iterations
     typer.echo(
-        f"{run_dir}: {'run ' + identity.run_id if identity else 'a new run'}, seed {settings.run.seed},"
+        f"{run_dir}: {'run ' + identity.run_id if identity else 'a new run'}, {_seeds(identity, settings.run.seed)},"
         f" {len(records)} iterations in its log, {sum(map(len, known_versions(run_dir).values())) if identity else 0}"
         f" versions; {'without end' if limit is None else f'until iteration {limit}'}"
     )

@@ -117,7 +117,15 @@ class _Run:
             parts.executor.close()
             parts.proposer.close()
             parts.projections.close(hurried)
-        self._console.say(f"Saved at iteration {memory.state.iteration}; the same command goes on from here")
+        self._console.say(self._farewell(memory.state.iteration, parts.settings.run.max_iterations))
+
+    def _farewell(self, iteration: int, limit: int | None) -> str:
+        """The last line: where it stands, and what goes on from there."""
+        if self._options.requests_only:
+            return f"Saved at iteration {iteration}"
+        if limit is not None and iteration >= limit:
+            return f"Saved at iteration {iteration}: the limit is reached; a higher --max-iterations goes on from here"
+        return f"Saved at iteration {iteration}; the same command goes on from here"
 
     def _identity(self) -> tuple[RunIdentity, bool, list[str]]:
         """The folder's identity; what the settings of today change about it, as sentences."""
@@ -152,7 +160,7 @@ class _Run:
         store = ModelStore(self._run_dir)
         gpu = Gpu.find(self._console.say)
         monitor = Monitor(self._run_dir, settings.resources, gpu)
-        report = self._events.write
+        report = self._quiet_report if self._options.requests_only else self._events.write
         spaces = {key: definition.space for key, definition in self._setup.targets.items()}
         client = ServerClient(settings.serving.host, settings.serving.port, token_of(settings))
         return Parts(
@@ -179,6 +187,11 @@ class _Run:
             versions=library_versions(),
             clock=self._clock,
         )
+
+    def _quiet_report(self, event: str, reason: str) -> None:
+        """Of a command that leaves again at once: that no server runs is no news."""
+        if event != "server_silent":
+            self._events.write(event, reason)
 
     def _limited(self, memory: Memory) -> Settings:
         settings = self._setup.settings

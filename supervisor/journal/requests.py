@@ -38,6 +38,7 @@ class Request:
     target: str | None = None
     version: str | None = None
     params: Mapping[str, Json] = field(default_factory=dict)
+    seen: str | None = None  # the incumbent when it was asked: a change of it meanwhile makes the wish another one
     schema: int = SCHEMA
 
 

@@ -191,8 +191,10 @@ def test_rollback_goes_to_the_version_before_and_the_present_one_never_comes_bac
     assert run.lines()[-1].reason is Reason.MANUAL_ROLLBACK
     again = run.call_with_config("promote", target, present)
     assert again.code == 2
-    assert "invalid: rolled back" in again.out
-    assert run.lines()[-1].reason is Reason.ROLLED_BACK
+    assert "was rolled back and never comes back" in again.err
+    assert run.lines()[-1].reason is Reason.MANUAL_ROLLBACK  # refused without an iteration
+    the_incumbent = run.call_with_config("promote", target, before)
+    assert (the_incumbent.code, "is the incumbent" in the_incumbent.err) == (2, True)
     assert active(run, target).version == before
 
 

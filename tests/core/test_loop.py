@@ -116,7 +116,7 @@ def test_killed_before_any_durable_operation_it_goes_on_as_if_nothing_had_happen
     monkeypatch.setattr(durable, "failpoint", count)
     SmallRun(tmp_path / "count").run(6)
     expected = comparable(lines(undisturbed.run_dir)[:6])
-    for point in range(1, operations + 1, 3):
+    for point in range(1, operations + 1, 9):
         left = point
 
         def kill(operation, path):
@@ -411,3 +411,24 @@ def test_told_to_stop_while_the_disk_is_full_it_leaves_and_goes_on_later(undistu
     assert len(lines(run.run_dir)) == 3
     run.run(6)
     assert comparable(lines(run.run_dir)) == comparable(lines(undisturbed.run_dir)[:6])
+
+
+def test_a_rollback_asked_before_another_promotion_does_not_take_that_one_back(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    run.run(1)
+    for iteration, skill in ((2, 0.6), (3, 0.95)):
+        requests.drop(run.run_dir, Request(str(iteration), 1, Action.ENQUEUE, "mage/noop", params={"skill": skill}))
+        run.run(iteration)
+    requests.drop(run.run_dir, Request("late", 1, Action.ROLLBACK, "mage/noop", seen="v000002"))
+    state = run.run(4)
+    assert state.target("mage/noop").incumbent.name == "v000003"
+    assert lines(run.run_dir)[-1].reason is Reason.INCUMBENT_GONE
+
+
+def test_a_version_that_comes_back_brings_its_measured_rate(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    before = run.run(1).target("mage/noop").pool
+    requests.drop(run.run_dir, Request("up", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.95}))
+    run.run(2)
+    requests.drop(run.run_dir, Request("back", 1, Action.ROLLBACK, "mage/noop"))
+    assert run.run(3).target("mage/noop").pool == before

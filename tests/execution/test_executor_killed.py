@@ -225,7 +225,8 @@ def test_a_folder_removed_under_a_running_trial_does_not_take_the_supervisor_dow
     handle, _ = begin(executor, tmp_path / "a", "hold_gil")
     shutil.rmtree(tmp_path / "a")
     executor.stop(handle, urgent=True)
-    assert collect(executor, handle).kind is ExitKind.STOPPED
+    # the program may trip over the missing folder before the signal reaches it
+    assert collect(executor, handle).kind in (ExitKind.STOPPED, ExitKind.CRASHED)
 
 
 def test_a_sigterm_to_everybody_leaves_the_server_alive(executor: LocalExecutor, tmp_path: Path) -> None:

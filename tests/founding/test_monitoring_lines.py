@@ -92,7 +92,7 @@ def test_watching_the_console_log(place, lines):
     out = shell(f"tail -n 50 {FOLDER}/training_*.log", cwd=place)
     assert f"New run {lines[0].run_id}" in out
     assert re.search(r"#12 +mage/noop  spsa  win \d+\.\d %", out)
-    assert "Saved at iteration 12; the same command goes on from here" in out
+    assert "Saved at iteration 12: the limit is reached; a higher --max-iterations goes on from here" in out
 
 
 def test_watching_iteration_results_in_colour(place):

@@ -99,7 +99,7 @@ def report(run_dir: Path, target: str, games: int) -> int:
 def play(run_dir: Path, model_sha256: str | None, target: str, level: int, seed: int, games: int) -> list[float]:
     assert model_sha256 is not None
     policy = load_policy(run_dir / "models" / f"{model_sha256}.onnx", model_sha256)
-    return ArenaPlayer(policy, target.split("/")[0], level).play(seed, games)
+    return ArenaPlayer(policy, target.split("/", maxsplit=1)[0], level).play(seed, games)
 
 
 def show(name: str, version: str | None, scores: list[float]) -> None:
