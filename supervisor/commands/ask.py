@@ -70,7 +70,8 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
     if version is not None:
         find_version(run_dir, target, version)
         if version == present:
-            raise UsageError(f"{version} is the incumbent of {target} already")
+            typer.echo(f"{version} is the incumbent of {target} already")
+            return 0
         if version in known.rolled_back:
             raise UsageError(f"{version} of {target} was rolled back and never comes back")
     elif not any(name not in (*known.rolled_back, present) for name in known.history):

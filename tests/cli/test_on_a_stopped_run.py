@@ -194,7 +194,8 @@ def test_rollback_goes_to_the_version_before_and_the_present_one_never_comes_bac
     assert "was rolled back and never comes back" in again.err
     assert run.lines()[-1].reason is Reason.MANUAL_ROLLBACK  # refused without an iteration
     the_incumbent = run.call_with_config("promote", target, before)
-    assert (the_incumbent.code, "is the incumbent" in the_incumbent.err) == (2, True)
+    assert (the_incumbent.code, "is the incumbent" in the_incumbent.out) == (0, True)
+    assert run.lines()[-1].reason is Reason.MANUAL_ROLLBACK
     assert active(run, target).version == before
 
 
