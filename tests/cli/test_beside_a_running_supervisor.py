@@ -73,16 +73,6 @@ def test_an_enqueued_candidate_is_tried_next(live):
     assert (record.params["skill"], record.params["whole"]) == (0.55, 8)
 
 
-def test_promote_and_rollback_are_handed_to_the_running_supervisor(live):
-    said = len(live.console())
-    answer = live.folder.call_with_config("promote", "aggressive/noop", "v000001")
-    assert answer.out == "asked the running supervisor: promote aggressive/noop v000001\n"
-    live.wait_until_it_says("promoted by the operator -> v000001", after=said)
-    answer = live.folder.call_with_config("rollback", "aggressive/noop")
-    assert answer.out == "asked the running supervisor: rollback aggressive/noop\n"
-    live.wait_until_it_says("rolled back by the operator", after=said)
-
-
 def test_the_dashboard_answers_and_cannot_write(live):
     port = _free_port()
     with command_of(live, "dashboard", "--port", str(port)) as serving:
