@@ -31,7 +31,9 @@ DEFAULT_RUN_DIR = Path("checkpoints")
 def run(
     run_dir: RunDir = DEFAULT_RUN_DIR,
     config: Config = None,
-    seed: Annotated[int | None, typer.Option(help="Every random choice is derived from it. [default: 0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Every random choice is derived from it. [default: the folder's, at first 0]")
+    ] = None,
     max_iterations: Annotated[int | None, typer.Option(help="Stop after this iteration. [default: unlimited]")] = None,
     targets: Annotated[str | None, typer.Option(help="Comma-separated keys or globs. [default: */combat_dqn]")] = None,
     games: Annotated[int | None, typer.Option(help="Screen games per trial. [default: the sampler's figure]")] = None,
@@ -42,6 +44,9 @@ def run(
     ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="spsa, perturb, tpe, random, cmaes, gp, qmc or module:Class. [default: spsa]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Trials at a time; a folder's first start fixes the most. [default: 1]")
     ] = None,
     scale: Annotated[str | None, typer.Option(help="small or full. [default: small]")] = None,
     start_from: Annotated[
@@ -66,6 +71,7 @@ def run(
         "run.checkpoint_interval": checkpoint_interval,
         "promotion.min_improvement": min_improvement,
         "search.sampler": sampler,
+        "run.workers": workers,
         "run.scale": scale,
         "run.start_from": start_from,
         "run.run_id": run_id,
@@ -221,6 +227,22 @@ def export(
     from supervisor.commands.export import export_version
 
     return export_version(run_dir, target, output, version)
+
+
+@app.command()
+def gc(
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, remove nothing.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Remove what the run no longer needs.
+
+    A running supervisor does so by itself; beside it only --dry-run works.
+    """
+    from supervisor.commands.gc import collect_garbage
+
+    return collect_garbage(run_dir, config, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

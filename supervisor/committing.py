@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from supervisor.contract import DuelResult, DuelSpec, Json, Reason, Status, TrialResult, TrialSpec
 from supervisor.deciding import Verdict, decide, decide_gone, decide_manual, needs_duel, record_of
+from supervisor.errors import TryAgainError
 from supervisor.flight import Flight
 from supervisor.journal import checkpoint
-from supervisor.journal.log import Log, LogRewrittenError, read_log
+from supervisor.journal.log import Log, LogRewrittenError, encode
+from supervisor.journal.log_scan import scan_log
+from supervisor.journal.recovery import MOST_HELD
 from supervisor.memory import Memory
 from supervisor.parts import Parts
 from supervisor.promotion import contenders, elond, guards
 from supervisor.record import Record
-from supervisor.registry.store import MODEL_SUFFIX, WEIGHTS_SUFFIX
+from supervisor.registry.store import MODEL_SUFFIX, WEIGHTS_SUFFIX, DamagedFileError
 from supervisor.rules import Rules
 from supervisor.state import TargetState
 
@@ -54,7 +57,11 @@ class Committer:
         record = record_of(
             self._parts.identity.run_id, spec, result, duel, target, verdict, self._time(flight, result, duel)
         )
-        self._parts.lock.check()
+        if not self._parts.lock.check():
+            reason = (
+                "supervisor.lock was deleted or replaced by somebody; it is there again, and nobody came in meanwhile"
+            )
+            self._parts.events.write("lock_restored", reason)
         line = self._append(record)
         self._memory.add(line)
         return line
@@ -62,7 +69,8 @@ class Committer:
     def follow_up(self, line: Record) -> None:
         """What follows from a committed line; done again from the start where it was cut short."""
         self._parts.projections.committed(line, self._memory.state)
-        if line.iteration == 1 or line.iteration % self._parts.settings.run.checkpoint_interval == 0:
+        due = line.iteration == 1 or line.iteration % self._parts.settings.run.checkpoint_interval == 0
+        if due or len(self._memory.since_snapshot) >= MOST_HELD:
             self.snapshot()
 
     def snapshot(self) -> None:
@@ -70,6 +78,7 @@ class Committer:
         taken = self._memory.snapshot(identity.run_id, identity.seed, dict(self._parts.versions))
         checkpoint.save(self._parts.run_dir, taken)
         self._memory.since_snapshot.clear()
+        self._memory.snapshot_due = False
 
     def _screen(self, spec: TrialSpec, result: TrialResult) -> tuple[bool, Reason]:
         rules = Rules.from_json(spec.rules)
@@ -78,7 +87,7 @@ class Committer:
     def _verdict(self, flight: Flight, result: TrialResult, duel: DuelResult | None, target: TargetState) -> Verdict:
         spec = flight.spec
         if spec.purpose == "manual":
-            return decide_manual(spec, target)
+            return decide_manual(spec, target, self._parts.store.has)
         promotion = Rules.from_json(spec.rules).promotion
         held = guards.evaluate(promotion.guards, spec.model_type, result, duel, first=target.incumbent is None)
         contest = flight.folder.duel()
@@ -91,9 +100,12 @@ class Committer:
         version = verdict.version
         if version is None or flight.spec.purpose == "manual" or version.interface is None:
             return
-        self._parts.store.put(flight.folder.model, version.model_sha256, MODEL_SUFFIX)
-        if version.weights_sha256 is not None:
-            self._parts.store.put(flight.folder.weights, version.weights_sha256, WEIGHTS_SUFFIX)
+        try:
+            self._parts.store.put(flight.folder.model, version.model_sha256, MODEL_SUFFIX)
+            if version.weights_sha256 is not None:
+                self._parts.store.put(flight.folder.weights, version.weights_sha256, WEIGHTS_SUFFIX)
+        except (DamagedFileError, FileNotFoundError, IsADirectoryError) as error:
+            raise TryAgainError(f"{error}; start again: iteration {flight.spec.iteration} builds it again") from error
 
     def _append(self, record: Record) -> Record:
         try:
@@ -103,16 +115,23 @@ class Committer:
             return self._log.commit(record)
 
     def _accept_rewritten_log(self) -> None:
-        held = read_log(self._parts.run_dir).records
-        iterations = {record.iteration for record in held}
-        missing = [record for record in self._memory.since_snapshot if record.iteration not in iterations]
+        ours = self._memory.since_snapshot
+        held = scan_log(self._parts.run_dir, after=ours[0].iteration - 1 if ours else None, latest=0)
+        if (held.last or 0) > self._memory.state.iteration:
+            raise TryAgainError(
+                f"{self._log.path} holds iteration {held.last}, which this supervisor did not write: another"
+                " one works in the same folder; started again from disk"
+            )
+        there = {record.iteration: record for record in held.records}
+        missing = [line for line in ours if not _same(there.get(line.iteration), line)]
         self._log.restore(missing)
-        self._memory.replace_records(sorted([*held, *missing], key=lambda record: record.iteration))
+        self._memory.log_was_rewritten()
         self._parts.events.write(
             "log_rewritten",
             f"the log was shortened, moved or rotated by somebody; {len(missing)} lines newer than the snapshot were"
-            f" written again, {len(held)} lines are there",
+            f" written again, {held.count} lines are there",
         )
+        self.snapshot()  # who cleared the log away may have cleared away the one before
 
     def _time(self, flight: Flight, result: TrialResult, duel: DuelResult | None) -> dict[str, Json]:
         used = flight.time_used()
@@ -128,6 +147,10 @@ class Committer:
             "latency": dict(result.latency),
             "detail": detail,
         }
+
+
+def _same(held: Record | None, ours: Record) -> bool:
+    return held is not None and encode(held) == encode(ours)
 
 
 def _nothing_run(spec: TrialSpec) -> TrialResult:

@@ -27,6 +27,7 @@ WORDS = {
     Reason.INCUMBENT_GONE: "refused: the incumbent changed meanwhile",
     Reason.ROLLED_BACK: "refused: it was rolled back and never comes back",
     Reason.UNKNOWN_VERSION: "refused: no such version",
+    Reason.FILE_GONE: "refused: its model file is gone (run.retention_versions)",
     Reason.MANUAL_PROMOTION: "promoted by the operator",
     Reason.MANUAL_ROLLBACK: "rolled back by the operator",
 }
@@ -37,13 +38,13 @@ class Console:
 
     def __init__(self, log_path: Path | None, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._log_path = log_path
+        self.log_path = log_path
 
     def say(self, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')}  {text}\n"
         _write(self._stream, line)
-        if self._log_path is not None:
-            with contextlib.suppress(OSError), self._log_path.open("a", encoding="utf-8") as log:
+        if self.log_path is not None:
+            with contextlib.suppress(OSError), self.log_path.open("a", encoding="utf-8") as log:
                 log.write(line)  # opened for each line: somebody may have rotated or compressed the file
 
 
@@ -66,15 +67,17 @@ def percent(rate: float | None) -> str:
 
 def resumed_line(state: State) -> str:
     """The first line after a restart."""
+    return f"Resumed from checkpoint: {position(state)}"
+
+
+def position(state: State) -> str:
+    """Where the run stands, and how good its best target is."""
     best = state.best_target()
     if best is None:
-        return f"Resumed from checkpoint: iteration {state.iteration}, no win rate measured yet"
+        return f"iteration {state.iteration}, no win rate measured yet"
     target = state.target(best)
     version = target.incumbent.name if target.incumbent else "none"
-    return (
-        f"Resumed from checkpoint: iteration {state.iteration}, best win rate {percent(target.pool.rate)}"
-        f" ({best} {version})"
-    )
+    return f"iteration {state.iteration}, best win rate {percent(target.pool.rate)} ({best} {version})"
 
 
 def line_for_people(record: Record) -> str:

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     NAN = "nan"  # a number that must be finite was not
     OUT_OF_MEMORY = "out_of_memory"
     WALL_TIME = "wall_time"
+    GPU_TIME = "gpu_time"  # it held the GPU for longer than its budget
     HUNG = "hung"  # no heartbeat
     NO_PROGRESS = "no_progress"  # three attempts in a row that saved nothing new
     BUILD_FAILED = "build_failed"
@@ -82,6 +83,7 @@ class Reason(StrEnum):
     EXPORT_MISMATCH = "export_mismatch"  # the exported model does not answer as the trained one
     OUT_OF_RANGE = "out_of_range"  # an enqueued candidate outside its search space
     UNKNOWN_VERSION = "unknown_version"  # a request names a version that log and snapshot do not know
+    FILE_GONE = "file_gone"  # a request goes to a version whose model file retention has removed
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class Budget:
     steps: int
     wall_s: float
     ram_mb: int
-    vram_fraction: float = 0.3
-    gpu_s: float | None = None
+    vram_fraction: float = 0.3  # in trial.json of all training together; at a launch the trial's own share
+    gpu_s: float | None = None  # of the wall clock while it holds memory of the GPU
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from supervisor.contract import (
@@ -128,8 +128,9 @@ def decide_gone(target: TargetState) -> Verdict:
     return Verdict(_untested(Outcome.INCONCLUSIVE, Reason.INCUMBENT_GONE), target.pool)
 
 
-def decide_manual(spec: TrialSpec, target: TargetState) -> Verdict:
-    """An operator's promotion or rollback: the version named by the fact becomes the incumbent, if it is known."""
+def decide_manual(spec: TrialSpec, target: TargetState, has_files: Callable[[Version], bool]) -> Verdict:
+    """An operator's promotion or rollback: the version named by the fact becomes the incumbent, if it is known and
+    retention has left its files."""
     request = spec.facts[0]
     name = request.get("version")
     seen = request.get("seen")
@@ -137,8 +138,7 @@ def decide_manual(spec: TrialSpec, target: TargetState) -> Verdict:
         return _refused(target, Reason.INCUMBENT_GONE)
     rollback = request.get("action") == "rollback"
     if rollback and name is None:
-        gone = {*target.rolled_back, target.incumbent.name if target.incumbent else None}
-        name = next((old for old in reversed(target.history) if old not in gone), None)
+        name = next(iter(target.ways_back), None)
     version = target.versions.get(str(name))
     if version is None or target.incumbent is None:
         return _refused(target, Reason.UNKNOWN_VERSION)
@@ -146,6 +146,8 @@ def decide_manual(spec: TrialSpec, target: TargetState) -> Verdict:
         return _refused(target, Reason.ROLLED_BACK)
     if version.name == target.incumbent.name:
         return _refused(target, Reason.SAME_VERSION)
+    if not has_files(version):
+        return _refused(target, Reason.FILE_GONE)
     reason = Reason.MANUAL_ROLLBACK if rollback else Reason.MANUAL_PROMOTION
     return Verdict(
         Decision("manual", Outcome.PROMOTE, reason),

@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from supervisor.contract import DuelResult, Json, Reason, Status, TrialResult, TrialSpec
 from supervisor.execution import attempts
 from supervisor.execution.executor import Executor, Exit, ExitKind, Launch
+from supervisor.execution.room import share_of
 from supervisor.journal.trial_folder import TrialFolder
 
-ENDS_THE_TRIAL = {ExitKind.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY, ExitKind.WALL_TIME: Reason.WALL_TIME}
+ENDS_THE_TRIAL = {
+    ExitKind.OUT_OF_MEMORY: Reason.OUT_OF_MEMORY,
+    ExitKind.WALL_TIME: Reason.WALL_TIME,
+    ExitKind.GPU_TIME: Reason.GPU_TIME,
+}
 COUNTS_AS_ATTEMPT = {
     ExitKind.CRASHED: Reason.CRASHED,
     ExitKind.HUNG: Reason.HUNG,
@@ -32,6 +37,7 @@ class Flight:
     handle: str | None = None
     exits: list[dict[str, Json]] = field(default_factory=list)
     trained_under: dict[str, Json] = field(default_factory=dict)  # library versions that its saved state comes from
+    rests_until_s: float = 0.0  # by the monotonic clock: it found no room on the disk
 
     @classmethod
     def take_up(cls, spec: TrialSpec, folder: TrialFolder, started_at: str) -> Flight:
@@ -63,16 +69,30 @@ class Flight:
         """Whether no process is needed before this trial's turn to commit comes."""
         return self.handle is None and self.stage_done
 
-    def launch(self, executor: Executor) -> None:
-        """Start the process of the present stage; what earlier ones used of the wall budget is gone."""
-        used_s = sum(_number(fact, "seconds") for fact in self.exits if fact["stage"] == self.stage)
+    @property
+    def times_without_room(self) -> int:
+        """How many of its processes in a row found no room on the disk."""
+        kinds = [fact["kind"] for fact in self.exits]
+        return len(kinds) - max((n for n, kind in enumerate(kinds, start=1) if kind != ExitKind.DISK_FULL), default=0)
+
+    def launch(self, executor: Executor, workers: int) -> None:
+        """Start the process of the present stage, one of so many at a time. What earlier ones used is gone: of the wall
+        budget those of this stage, of the GPU's seconds those of the whole trial."""
+        self.folder.keep(self.spec)
+        counted = [fact for fact in self.exits if fact["kind"] != ExitKind.DISK_FULL]  # that decides nothing
+        used_s = sum(_number(fact, "seconds") for fact in counted if fact["stage"] == self.stage)
         launch = Launch(
             folder=self.folder.path,
             iteration=self.spec.iteration,
-            budget=attempts.remaining(self.spec.budget, used_s),
+            budget=attempts.remaining(share_of(self.spec.budget, workers), used_s, self.gpu_s),
             stage=self.stage,
         )
         self.handle = executor.submit(launch)
+
+    @property
+    def gpu_s(self) -> float:
+        """Seconds that its ended processes held the GPU."""
+        return sum(_number(fact, "gpu_s") for fact in self.exits)
 
     def landed(self, ended: Exit) -> None:
         """Make the end of a process a durable fact. `conclude` says what follows from it."""
@@ -81,6 +101,8 @@ class Flight:
             "kind": ended.kind.value,
             "seconds": round(ended.duration_s, 3),
             "peak_ram_mb": ended.peak_ram_mb,
+            "gpu_s": round(ended.gpu_s, 3),
+            "peak_vram_mb": ended.peak_vram_mb,
             "mark": self.folder.progress_mark(),
             "counts": ended.kind in COUNTS_AS_ATTEMPT and not self.stage_done,
             "detail": ended.detail[-DETAIL_CHARACTERS:],
@@ -130,6 +152,8 @@ class Flight:
             "duration_s": round(seconds, 3),
             "attempts": max(1, sum(1 for fact in self.exits if fact["counts"]) + 1),
             "peak_ram_mb": max((_number(fact, "peak_ram_mb") for fact in self.exits), default=0),
+            "gpu_seconds": round(self.gpu_s, 3),
+            "peak_vram_mb": max((_number(fact, "peak_vram_mb") for fact in self.exits), default=0),
         }
 
 

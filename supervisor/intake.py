@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from supervisor.contract import Json, as_json
+from supervisor.contract import Json, as_json, parse
 from supervisor.journal import requests
 from supervisor.journal.events import Events
 from supervisor.journal.requests import Action, Request
@@ -74,3 +74,9 @@ class Intake:
 def fact_of(request: Request) -> dict[str, Json]:
     """The request as a fact of the trial that carries it out."""
     return {"fact": "request", **as_json(request)}
+
+
+def request_of(fact: dict[str, Json]) -> Request:
+    """Back from a fact, which may say more. Raises ValueError."""
+    names = {field.name for field in fields(Request)}
+    return parse(Request, {name: value for name, value in fact.items() if name in names})

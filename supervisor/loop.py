@@ -9,17 +9,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from supervisor.admitting import Admitter
 from supervisor.committing import Committer
-from supervisor.console import line_for_people
+from supervisor.console import line_for_people, position
 from supervisor.contract import Json, Reason, TrialSpec
 from supervisor.execution import attempts
+from supervisor.execution.executor import ExitKind
+from supervisor.execution.server_link import wait_readable
 from supervisor.flight import Flight
-from supervisor.intake import Intake, Wishes, fact_of
+from supervisor.history import Lazily
+from supervisor.intake import Intake, Wishes, fact_of, request_of
 from supervisor.journal import requests
 from supervisor.journal.durable import DiskFullError
+from supervisor.journal.mending import mend
 from supervisor.journal.requests import Action, Request
 from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.memory import Memory
+from supervisor.model_files import ModelFiles
 from supervisor.parts import Parts
 from supervisor.planning import (
     baseline_proposal,
@@ -31,7 +37,8 @@ from supervisor.planning import (
 )
 from supervisor.record import Record
 from supervisor.search.schedule import stagnation
-from supervisor.signals import Signals
+from supervisor.signals import Signals, StopAsked
+from supervisor.versions import changed_versions
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
 PURPOSES_OF_PEOPLE = frozenset({"manual", "enqueued"})  # what a person asked for says nothing about the machine
@@ -50,12 +57,12 @@ class Supervisor:
         self._memory = memory
         self._committer = committer
         self._signals = signals
+        self._admitter = Admitter(parts, memory)
         self._intake = Intake(parts.run_dir, parts.events, parts.definitions)
+        self._model_files = ModelFiles(parts, memory)
         self._flights: dict[int, Flight] = {}
         self._stop_wished = False
         self._moved = False  # whether this turn changed anything; if not, the next one waits for an event
-        self._not_before_s = 0.0  # back-off after a row of failures
-        self._waiting_since_s: float | None = None  # for resources
 
     def run(self, requests_only: bool = False) -> bool:
         """Until told to stop (then True), or until max_iterations; state is saved before it returns.
@@ -64,28 +71,47 @@ class Supervisor:
         """
         try:
             self._until_told(requests_only)
+        except StopAsked:
+            pass  # while a proposal was being thought about; nothing of it is durable yet
         except DiskFullError:
             self._parts.say("told to stop while the disk is full")  # _patiently has said which file
+        self._parts.notifier.stopping(f"saving; {position(self._memory.state)}")
         self._leave()
         return self._stopping
 
     def _until_told(self, requests_only: bool) -> None:
+        self._patiently(partial(self._parts.projections.catch_up, self._memory.state))
+        self._tell()
+        if self._memory.snapshot_due:
+            self._patiently(self._committer.snapshot)
         self._patiently(self._take_up_flights)
+        if not requests_only:
+            self._model_files.check_incumbents(self._in_order())
         while not self._finished():
             self._moved = False
+            self._collect()
             wishes = self._intake.look(self._taken_requests())
             self._stop_wished = self._stop_wished or wishes.stop
             nothing_to_do = wishes.paused or (wishes.iteration is None and not self._flights)
             if self._stopping or (requests_only and nothing_to_do):
                 break
+            ready = self._ready_to_commit()
             if wishes.paused:
                 self._quiet()
-            else:
+            else:  # before the commit, and only one commit a turn, so that no free worker waits for it
                 self._propose(wishes)
                 self._launch()
-            self._advance()
+            if ready is not None:
+                self._commit(ready)
             if not self._moved:
                 self._parts.executor.wait(IDLE_WAIT_S, also=[self._signals.descriptor])
+            self._tell("paused" if wishes.paused else "")
+
+    def _tell(self, waiting_for: str = "") -> None:
+        """A turn is done: the service manager hears of it, and where the run stands."""
+        waiting_for = waiting_for or self._admitter.waiting_for
+        where = position(self._memory.state)
+        self._parts.notifier.turn(f"{waiting_for}; {where}" if waiting_for else where)
 
     @property
     def _stopping(self) -> bool:
@@ -109,10 +135,11 @@ class Supervisor:
             if limit is not None and iteration > limit:
                 return
             request, wishes = self._now_due(iteration, wishes.iteration), Wishes(wishes.paused, wishes.stop, None)
+            key = str(request.target) if request else self._target_due()
             needs_a_process = request is None or request.action is Action.ENQUEUE
-            if needs_a_process and not self._may_start():
+            if needs_a_process and not self._admitter.may_begin(key, self._flights.values()):
                 return
-            spec = self._plan(iteration, request)
+            spec = self._plan(iteration, key, request)
             folder = TrialFolder.of(self._parts.run_dir, iteration)
             self._patiently(partial(folder.create, spec))
             if request is not None:
@@ -121,6 +148,10 @@ class Supervisor:
             self._moved = True
             self._parts.projections.proposed(spec)
 
+    def _target_due(self) -> str:
+        in_flight = [flight.spec for flight in self._flights.values()]
+        return next_target(self._memory.state, in_flight, self._parts.definitions)
+
     def _now_due(self, iteration: int, request: Request | None) -> Request | None:
         """The request, unless its target has no iteration yet: the first one is the default configuration's."""
         if request is None or request.action is not Action.ENQUEUE:
@@ -128,23 +159,25 @@ class Supervisor:
         seen = self._memory.state_for(iteration).target(str(request.target))
         return request if seen.incumbent is not None or seen.iterations > 0 else None
 
-    def _plan(self, iteration: int, request: Request | None) -> TrialSpec:
+    def _plan(
+        self, iteration: int, key: str, request: Request | None, fact: dict[str, Json] | None = None
+    ) -> TrialSpec:
+        """`fact` is that of the request where it stands already."""
         parts, memory = self._parts, self._memory
         seen = memory.state_for(iteration)
         in_flight = [flight.spec for flight in self._flights.values()]
-        key = request.target if request else next_target(memory.state, in_flight, parts.definitions)
-        definition = parts.definitions[str(key)]
+        definition = parts.definitions[key]
         target = seen.target(definition.key)
         unseen: list[TrialSpec | Record] = [*memory.unseen_by(iteration), *in_flight]
         facts: list[dict[str, Json]] = []
         if request is not None:
-            facts = [fact_of(request)]
             enqueue = request.action is Action.ENQUEUE
+            facts = [fact or fact_of(request)]
             proposal = (enqueued_proposal if enqueue else manual_proposal)(request, target, definition, parts.settings)
         elif target.iterations == 0 and not any(source.target == definition.key for source in unseen):
             proposal = baseline_proposal(definition, parts.settings)
         else:
-            history = memory.history_for(iteration, definition.key)
+            history = Lazily(partial(memory.history_for, iteration, definition.key))
             proposal = parts.proposer.propose(
                 request_for(iteration, definition, target, history, unseen, parts.settings)
             )
@@ -152,57 +185,58 @@ class Supervisor:
             parts.identity.run_id, iteration, definition, proposal, target, parts.settings, facts, parts.versions
         )
 
-    def _may_start(self) -> bool:
-        """Whether a new trial may begin now: not in a back-off, and resources admit it."""
-        now_s = self._parts.clock.monotonic_s()
-        if now_s < self._not_before_s:
-            return False
-        admission = self._parts.admission()
-        if admission.admitted:
-            self._waiting_since_s = None
-            return True
-        if self._waiting_since_s is None:
-            self._waiting_since_s = now_s
-            self._parts.say(f"waiting for resources: {admission.reason}")
-        elif now_s - self._waiting_since_s >= self._parts.settings.resources.wait_s:
-            self._waiting_since_s = None
-            self._not_before_s = now_s + self._parts.settings.resources.wait_s
-            self._parts.events.write(
-                "skipped", f"no resources for {self._parts.settings.resources.wait_s:.0f} s: {admission.reason}"
-            )
-        return False
-
     # running
 
     def _launch(self) -> None:
         for flight in self._in_order():
             if flight.handle is not None or flight.stage_done or self._parts.executor.capacity() == 0:
                 continue
+            if self._parts.clock.monotonic_s() < flight.rests_until_s:
+                continue
             if flight.spec.problems:
                 self._patiently(partial(flight.fail, Reason.OUT_OF_RANGE, "; ".join(flight.spec.problems)))
                 self._moved = True
+            elif not self._model_files.are_whole(flight, self._in_order()):
+                self._patiently(partial(flight.fail, Reason.UNKNOWN_VERSION, "a version's model file is damaged"))
+                self._moved = True
+            elif self._admitter.fits_beside(flight, self._flights.values()):
+                self._patiently(partial(flight.launch, self._parts.executor, self._parts.settings.run.workers))
             else:
-                flight.launch(self._parts.executor)
+                return
 
-    def _advance(self) -> None:
-        """Collect processes that ended, then commit what is next in order."""
+    def _collect(self) -> None:
+        """Take in processes that ended."""
         for flight in self._in_order():
             ended = self._parts.executor.poll(flight.handle) if flight.handle is not None else None
             if ended is not None:
                 self._patiently(partial(flight.landed, ended))
                 self._patiently(flight.conclude)
                 self._moved = True
-        while (head := self._flights.get(self._memory.state.iteration + 1)) is not None:
-            if head.handle is not None or not head.stage_done:
-                return
-            if head.stage == "build" and (duel := self._committer.duel_for(head)) is not None:
-                self._patiently(partial(head.folder.write_duel, duel))
-                self._moved = True
-                return
-            self._commit(head)
+                if ended.kind is ExitKind.DISK_FULL:
+                    self._rest(flight)
+
+    def _rest(self, flight: Flight) -> None:
+        """A trial that found no room on the disk goes on after a pause that grows."""
+        pause_s = min(LONGEST_DISK_PAUSE_S, FIRST_DISK_PAUSE_S * 2.0 ** (flight.times_without_room - 1))
+        flight.rests_until_s = self._parts.clock.monotonic_s() + pause_s
+        self._parts.say(f"disk full: iteration {flight.spec.iteration} goes on in {pause_s:.0f} s")
+
+    def _ready_to_commit(self) -> Flight | None:
+        """The trial whose line is next, once it is complete. A contest that it has earned begins here, and takes the
+        next free worker."""
+        head = self._flights.get(self._memory.state.iteration + 1)
+        if head is None or head.handle is not None or not head.stage_done:
+            return None
+        if self._model_files.could_not_be_read(head):
+            self._model_files.are_whole(head, self._in_order())
+        if head.stage == "build" and (duel := self._committer.duel_for(head)) is not None:
+            self._patiently(partial(head.folder.write_duel, duel))
             self._moved = True
+            return None
+        return head
 
     def _commit(self, flight: Flight) -> None:
+        self._moved = True
         record = self._patiently(partial(self._committer.commit, flight))
         del self._flights[flight.spec.iteration]
         self._patiently(partial(self._committer.follow_up, record))
@@ -218,11 +252,10 @@ class Supervisor:
             self._parts.events.write("stagnation", now.event)
 
     def _back_off(self, record: Record) -> None:
-        latest = self._memory.records[-attempts.LONGEST_LOOK_BACK :]
-        statuses = [line.status for line in latest if line.purpose not in PURPOSES_OF_PEOPLE]
+        statuses = [line.status for line in self._memory.latest if line.purpose not in PURPOSES_OF_PEOPLE]
         delay_s = attempts.back_off_s(statuses)
         if delay_s > 0:
-            self._not_before_s = self._parts.clock.monotonic_s() + delay_s
+            self._admitter.back_off(delay_s)
             self._parts.events.write(
                 "back_off", f"trials keep failing ({record.reason}); the next one starts in {delay_s / 60:.0f} min"
             )
@@ -274,9 +307,11 @@ class Supervisor:
         for folder in all_folders(self._parts.run_dir):
             if folder.iteration <= committed:
                 continue
-            spec = folder.spec()
-            usable = spec is not None and spec.run_id == self._parts.identity.run_id and not folder.was_committed
-            if spec is None or not usable or folder.iteration != expected or expected > committed + self._memory.window:
+            if folder.was_committed or folder.iteration != expected or expected > committed + self._memory.window:
+                folder.remove()
+                continue
+            spec = self._mended(folder)
+            if spec is None or spec.run_id != self._parts.identity.run_id:
                 folder.remove()
                 continue
             flight = Flight.take_up(spec, folder, self._parts.clock.now_text())
@@ -285,6 +320,23 @@ class Supervisor:
             self._flights[expected] = flight
             self._parts.projections.proposed(spec)
             expected += 1
+
+    def _mended(self, folder: TrialFolder) -> TrialSpec | None:
+        """What the trial is told, proposed again if somebody damaged it; None where it never was."""
+        mended = mend(folder)
+        for problem in mended.problems:
+            self._parts.events.write("trial_damaged", problem)
+        fact = next((fact for fact in folder.facts() if fact["fact"] == "request"), None)
+        if not mended.proposal_lost and (fact is None or folder.spec() is not None):
+            return folder.spec()
+        request = request_of(fact) if fact is not None else None
+        key = str(request.target) if request is not None else self._target_due()
+        if key in self._parts.definitions:
+            folder.create(self._plan(folder.iteration, key, request, fact))
+            return folder.spec()
+        if request is not None:
+            requests.drop(self._parts.run_dir, request)
+        return None
 
     def _restart_under_other_versions(self, flight: Flight) -> None:
         """Training that other library versions began would not go on bit by bit: it starts over, once."""
@@ -295,7 +347,8 @@ class Supervisor:
         flight.folder.add_fact("versions", versions=now)
         self._parts.events.write(
             "trial_restarted",
-            f"iteration {flight.spec.iteration} was begun with other library versions and starts from step 0",
+            f"iteration {flight.spec.iteration} was begun with other library versions and starts from step 0"
+            f" ({changed_versions(flight.trained_under, now)})",
         )
 
     def _patiently(self, action: Callable[[], T]) -> T:
@@ -308,5 +361,13 @@ class Supervisor:
                 self._parts.say(f"disk full: {error}; trying again in {pause_s:.0f} s")
                 if self._stopping:
                     raise
-                self._parts.executor.wait(pause_s, also=[self._signals.descriptor])
+                self._pause(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_DISK_PAUSE_S)
+
+    def _pause(self, pause_s: float) -> None:
+        """Wait for room on the disk, in turns: trials and the service manager are looked after meanwhile."""
+        while pause_s > 0 and not self._stopping:
+            wait_readable([self._signals.descriptor], min(IDLE_WAIT_S, pause_s))
+            self._parts.executor.wait(0)
+            self._tell("disk full")
+            pause_s -= IDLE_WAIT_S

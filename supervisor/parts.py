@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from supervisor.config.settings import Settings
-from supervisor.contract import TrialSpec
+from supervisor.contract import Budget, TrialSpec
 from supervisor.execution.executor import Executor
-from supervisor.execution.resources import Admission
+from supervisor.execution.room import Admission
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
+from supervisor.notify import Notifier
 from supervisor.record import Record
 from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposal, ProposalRequest
@@ -42,7 +43,7 @@ class Proposer(Protocol):
 class Projections(Protocol):
     """What is derived from the log for others: idempotent, keyed by iteration, brought up to date at the start."""
 
-    def catch_up(self, state: State, records: list[Record]) -> None: ...
+    def catch_up(self, state: State) -> None: ...
 
     def proposed(self, spec: TrialSpec) -> None: ...
 
@@ -67,6 +68,8 @@ class Parts:
     store: ModelStore
     events: Events
     say: Callable[[str], None]  # one line for people on the console and in the console log
-    admission: Callable[[], Admission]
+    admission: Callable[[], Admission]  # beside other programs
     versions: Mapping[str, str]  # of this program and the libraries that results depend on
+    room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True)
     clock: Clock = field(default_factory=Clock)
+    notifier: Notifier = field(default_factory=Notifier)  # silent unless a service manager listens

@@ -11,6 +11,7 @@ from supervisor.journal.requests import Request
 from supervisor.record import Record
 from supervisor.rules import Rules
 from supervisor.search.fold import spsa_note
+from supervisor.search.observation import Observation
 from supervisor.search.policy import InFlight, Proposal, ProposalRequest
 from supervisor.search.target import TargetDefinition
 from supervisor.seeds import derive_seed
@@ -35,7 +36,7 @@ def request_for(
     iteration: int,
     definition: TargetDefinition,
     target: TargetState,
-    history: Sequence[Record],
+    history: Sequence[Observation],
     in_flight: Sequence[TrialSpec | Record],
     settings: Settings,
 ) -> ProposalRequest:

@@ -4,12 +4,12 @@ healed by starting again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from supervisor.config.best import best_config
 from supervisor.config.settings import Settings
-from supervisor.contract import TrialSpec, Version
+from supervisor.contract import Params, TrialSpec, Version
 from supervisor.external.command_settings import parse_command
 from supervisor.external.in_place import restore_leftovers
 from supervisor.external.winner import write_winner
@@ -20,6 +20,7 @@ from supervisor.record import Record
 from supervisor.registry.active import ActiveFile
 from supervisor.registry.delivery import ReloadDelivery
 from supervisor.registry.store import ModelStore
+from supervisor.retention import Kind, Limits, is_kept, needed_files, needless
 from supervisor.search.projector import Projector
 from supervisor.search.target import TargetDefinition
 from supervisor.state import State
@@ -42,7 +43,9 @@ class RunProjections:
         events: Events,
         delivery: ReloadDelivery | None,
         projector: Projector | None,
+        recent: Sequence[State] = (),
     ) -> None:
+        """`recent` are the last W states, kept current by the loop: proposals are still made from the oldest."""
         self._run_dir = run_dir
         self._settings = settings
         self._definitions = definitions
@@ -50,20 +53,27 @@ class RunProjections:
         self._events = events
         self._delivery = delivery
         self._projector = projector
+        self._recent = recent
+        self._limits = Limits.of(settings)
+        self._flying: dict[int, TrialSpec] = {}
+        self._needed: frozenset[str] | None = None  # what the store was last asked to keep
 
-    def catch_up(self, state: State, records: list[Record]) -> None:
+    def catch_up(self, state: State) -> None:
         """Whatever a crash left undone is done now."""
         for definition in self._definitions.values():
             self._give_back_user_file(definition)
         self._publish(state, changed=None)
         for folder in all_folders(self._run_dir):
             if folder.iteration <= state.iteration:
-                self._retire(folder, state)
-        self._store.retain(_kept_files(state))
+                folder.tidy()
+        for item in needless(self._run_dir, self._recent or [state], self._limits):
+            if item.kind is not Kind.CONSOLES:  # whose logs they are is known to who opened the newest
+                item.remove()
         if self._projector is not None:
-            self._projector.catch_up(records)
+            self._projector.catch_up()
 
     def proposed(self, spec: TrialSpec) -> None:
+        self._flying[spec.iteration] = spec
         if self._projector is not None and spec.purpose != "manual":
             self._projector.running(spec)
 
@@ -78,7 +88,9 @@ class RunProjections:
         if record.version is not None:
             self._publish(state, changed=record.target)
         folder.tidy()
-        self._retire(TrialFolder.of(self._run_dir, record.iteration - self._settings.run.retention_trials), state)
+        self._flying.pop(record.iteration, None)
+        self._retire(record.iteration - self._limits.trials, state)
+        self._retain(state)
         if self._projector is not None:
             self._projector.finished(record)
 
@@ -92,12 +104,21 @@ class RunProjections:
     def _publish(self, state: State, changed: str | None) -> None:
         """The files that name what is best and what is in production, then whoever serves or plays it."""
         incumbents = _incumbents(state)
-        text = best_config(incumbents, self._settings)
+        text = best_config(incumbents, self._settings, self._adapted(incumbents))
         if not _holds(self._run_dir / CONFIG_NAME, text):
             durable.write_atomic(self._run_dir / CONFIG_NAME, text)
         ActiveFile.of(incumbents).write(self._run_dir)
         for key in incumbents if changed is None else [changed]:
             self._deliver(key, incumbents.get(key))
+
+    def _adapted(self, incumbents: Mapping[str, Version]) -> dict[str, Params]:
+        """Values of incumbents that their search space, changed since, would refuse in a configuration file."""
+        nearest = {
+            key: self._definitions[key].nearest(version.params)
+            for key, version in incumbents.items()
+            if key in self._definitions
+        }
+        return {key: params for key, params in nearest.items() if params != incumbents[key].params}
 
     def _deliver(self, key: str, version: Version | None) -> None:
         definition = self._definitions.get(key)
@@ -125,26 +146,21 @@ class RunProjections:
         for note in write_winner(command.config_file, command.format, version, marker).notes:
             self._events.write("user_file", note)
 
-    def _retire(self, folder: TrialFolder, state: State) -> None:
-        """Beyond the last trials only promotions keep their folder; the weights of committed ones are gone anyhow."""
-        if folder.iteration <= 0:
-            return
-        folder.tidy()
-        promoted = {version.iteration for target in state.targets.values() for version in target.versions.values()}
-        if (
-            folder.iteration <= state.iteration - self._settings.run.retention_trials
-            and folder.iteration not in promoted
-        ):
-            folder.remove()
+    def _retire(self, iteration: int, state: State) -> None:
+        """Beyond the last trials only promotions keep their folder."""
+        if iteration > 0 and not is_kept(state, iteration):
+            TrialFolder.of(self._run_dir, iteration).remove()
+
+    def _retain(self, state: State) -> None:
+        """Model files that nothing can ask for any more go."""
+        needed = needed_files(self._recent or [state], self._flying.values(), self._limits.versions)
+        if needed != self._needed:
+            self._store.retain(needed)
+            self._needed = needed
 
 
 def _incumbents(state: State) -> dict[str, Version]:
     return {key: target.incumbent for key, target in state.targets.items() if target.incumbent is not None}
-
-
-def _kept_files(state: State) -> set[str]:
-    versions = [version for target in state.targets.values() for version in target.versions.values()]
-    return {sha for version in versions for sha in (version.model_sha256, version.weights_sha256) if sha is not None}
 
 
 def _holds(path: Path, text: bytes) -> bool:

@@ -31,6 +31,12 @@ class TargetState:
     history: tuple[str, ...] = ()  # names of the versions that were incumbent, oldest first, without the present one
     rolled_back: tuple[str, ...] = ()
 
+    @property
+    def ways_back(self) -> list[str]:
+        """Names of the versions that were incumbent before and may come back, the one before the present first."""
+        never = {*self.rolled_back, self.incumbent.name if self.incumbent else None}
+        return [name for name in dict.fromkeys(reversed(self.history)) if name not in never]
+
 
 @dataclass(frozen=True)
 class State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 
 DECIDING = ("incumbent", "torch", "numpy", "onnx", "onnxruntime-gpu", "optuna", "scipy", "cmaes", "greenlet")
@@ -19,3 +20,9 @@ def library_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def changed_versions(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """What differs, `torch 2.12.0 -> 2.13.0`; empty where nothing does."""
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return ", ".join(f"{name} {before.get(name, 'none')} -> {now.get(name, 'none')}" for name in names)

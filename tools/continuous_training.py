@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -45,7 +46,14 @@ class ContinuousTrainer:
         from supervisor.commands.run import RunOptions, run_supervisor
 
         config = Path(self.config) if self.config is not None else None
-        return run_supervisor(RunOptions(Path(self.run_dir), config, self._flags(), single_iteration=single_iteration))
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return run_supervisor(
+                RunOptions(Path(self.run_dir), config, self._flags(), single_iteration=single_iteration)
+            )
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _flags(self) -> Mapping[str, object]:
         flags: dict[str, object] = {
@@ -92,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help="configuration file (YAML)")
     parser.add_argument("--single-iteration", action="store_true", help="one iteration, then stop")
     parser.add_argument("--run-dir", type=Path, default=Path("checkpoints"), help="(default: checkpoints)")
-    parser.add_argument("--seed", type=int, help="every random choice is derived from it (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, help="every random choice is derived from it (default: the folder's, at first 0)"
+    )
     parser.add_argument("--targets", help="comma-separated keys or globs (default: */combat_dqn)")
     return parser
 

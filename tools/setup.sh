@@ -32,6 +32,10 @@ is_done() {
 }
 
 is_done && exit 0
+if [ ! -w . ]; then # a service's program folder, say
+    echo "setup: .venv is missing or older than the program, and $PWD cannot be written; run $PWD/tools/setup.sh once as its owner" >&2
+    exit 2
+fi
 python=$(find_python)
 
 # One set-up at a time: the lock lives as long as descriptor 9 and needs no tool but Python.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from supervisor.contract import Json, Params, Reason, Status, Tally, TrialResult, TrialSpec, as_json, parse
 from supervisor.errors import TrialError
-from supervisor.journal import durable
+from supervisor.journal import durable, sealed
 from trainers.ledger import Block, Ledger, spans, tally
 from trainers.target import Built, Player, TrialTarget
 
@@ -16,6 +15,7 @@ BUILT_NAME = "built.json"
 FAILED_NAME = "failed.json"
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "final.pt"
+PHASES = ("confirm", "screen", "topup")  # a contest's games may be in the file already, if this stage is done again
 CONFIRMATION_ROUNDS = ((7, 60), (4, 100), (2, 200))  # candidates still in, games each of them plays (DESIGN 7)
 
 
@@ -26,6 +26,9 @@ def build_stage(spec: TrialSpec, folder: Path, target: TrialTarget, ledger: Ledg
         params, built, confirmation = _confirm(spec, folder, target, ledger)
     else:
         params, built = spec.params, build(target, spec.params, folder)
+    # Before the games: what happens to a file while they are played must not become its hash.
+    model_sha256 = durable.sha256_file(built.model) if built.model else built.config_sha256
+    weights_sha256 = durable.sha256_file(built.weights) if built.weights else None
     player = target.candidate(params, built)
     opponent = target.incumbent(spec.incumbent) if spec.incumbent else None
     ours, theirs = _screen(spec, target, ledger, player, opponent)
@@ -40,9 +43,9 @@ def build_stage(spec: TrialSpec, folder: Path, target: TrialTarget, ledger: Ledg
         incumbent=tally(theirs),
         delta=sum(differences) / len(differences) if differences else None,
         topup=topup,
-        games=ledger.games,
-        model_sha256=durable.sha256_file(built.model) if built.model else built.config_sha256,
-        weights_sha256=durable.sha256_file(built.weights) if built.weights else None,
+        games=ledger.games(*PHASES),
+        model_sha256=model_sha256,
+        weights_sha256=weights_sha256,
         interface=built.interface,
         measured=built.measured,
         metrics={**built.metrics, **ledger.metrics("screen", "candidate")},
@@ -62,17 +65,19 @@ def build(target: TrialTarget, params: Params, work: Path) -> Built:
 
 
 def load_built(work: Path) -> Built | None:
-    """What was built in the folder; None if nothing was, or if a file does not have its hash any more."""
-    path = work / BUILT_NAME
-    if not path.exists():
+    """What was built in the folder; None if nothing was, or if a file is not as it was written."""
+    try:
+        body = sealed.read(work / BUILT_NAME)
+        hashes = body.pop("hashes")
+        built = parse(Built, body)
+    except (FileNotFoundError, ValueError, KeyError):
         return None
-    body = json.loads(path.read_bytes())
-    hashes = body.pop("hashes")
+    if not isinstance(hashes, dict):
+        return None
     for name, sha256 in hashes.items():
         file = work / name
-        if not file.exists() or durable.sha256_file(file) != sha256:
+        if not file.is_file() or durable.sha256_file(file) != sha256:
             return None
-    built = parse(Built, body)
     return replace(
         built,
         model=work / MODEL_NAME if MODEL_NAME in hashes else None,
@@ -83,7 +88,7 @@ def load_built(work: Path) -> Built | None:
 def _save_built(work: Path, built: Built) -> None:
     files = [path for path in (built.model, built.weights) if path is not None]
     body = as_json(replace(built, model=None, weights=None))
-    durable.write_json(work / BUILT_NAME, {**body, "hashes": {path.name: durable.sha256_file(path) for path in files}})
+    sealed.write(work / BUILT_NAME, {**body, "hashes": {path.name: durable.sha256_file(path) for path in files}})
 
 
 def _screen(
@@ -149,12 +154,16 @@ def _confirm(
 def _build_once(target: TrialTarget, params: Params, work: Path) -> Built:
     """`build`, and a failure is remembered: games may have been played without this candidate since."""
     path = work / FAILED_NAME
-    if path.exists():
-        raise TrialError(**json.loads(path.read_bytes()))
+    try:
+        known = sealed.read(path)
+    except (FileNotFoundError, sealed.DamagedFileError):
+        pass
+    else:
+        raise TrialError(str(known["reason"]), str(known["detail"]))
     try:
         return build(target, params, work)
     except TrialError as error:
-        durable.write_json(path, {"reason": error.reason, "detail": error.detail})
+        sealed.write(path, {"reason": error.reason, "detail": error.detail})
         raise
 
 

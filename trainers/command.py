@@ -18,7 +18,7 @@ from supervisor.contract import Params, Reason, TrialSpec, Version
 from supervisor.errors import TrialError
 from supervisor.external.command_settings import CommandSettings, fill, parse_command
 from supervisor.external.in_place import restore_leftovers
-from supervisor.journal import durable
+from supervisor.journal import durable, sealed
 from trainers.command_output import Answer, parse_answer
 from trainers.command_run import OUTPUT_LIMIT_BYTES, Call, Finished, kill_leftovers, run
 from trainers.command_sides import CopiedSides, InPlaceSides, Place, Sides, config_sha256
@@ -91,9 +91,9 @@ class CommandTarget:
     def _prepare(self, params: Params) -> Place:
         try:
             return self._sides.prepare(params, self._build)
-        except durable.DiskFullError:
-            raise
         except OSError as error:
+            if error.errno in durable.FULL:
+                raise
             raise TrialError(Reason.CONFIG_FILE, f"{self._settings.config_file} cannot be used: {error}") from error
 
     def _build(self, place: Place) -> None:
@@ -149,10 +149,7 @@ class CommandTarget:
     def _note(self, text: str) -> None:
         """An event for the supervisor: a fact of the trial."""
         print(text, file=sys.stderr)
-        path = self._folder / FACTS_NAME
-        if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
-            durable.truncate(path, data.rfind(b"\n") + 1)
-        durable.append(path, durable.canonical_json({"fact": "user_file", "event": text}) + b"\n")
+        sealed.append_line(self._folder / FACTS_NAME, {"fact": "user_file", "event": text})
 
 
 def _sides(settings: CommandSettings, work: Path, control: Control) -> Sides:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from supervisor.journal import durable
 from trainers.target import StopRequested
 
 STOP_NAME = "stop"
@@ -37,16 +38,22 @@ class FolderControl:
         return self._terminated or self._stop.exists()
 
     def beat(self, step: int) -> None:
-        """Touch the heartbeat, at most twice a second. The step stands in it for `incumbent status`."""
+        """Touch the heartbeat, at most twice a second. The step stands in it for `incumbent status`, if the disk has
+        room for it."""
         now_s = time.monotonic()
         if now_s - self._last_beat_s < BEAT_INTERVAL_S:
             return
         self._last_beat_s = now_s
-        descriptor = os.open(self._heartbeat, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            os.write(descriptor, f"{step}\n".encode())
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self._heartbeat, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+            try:
+                os.utime(descriptor)
+                os.truncate(descriptor, os.write(descriptor, f"{step}\n".encode()))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno not in durable.FULL:
+                raise
 
     def check(self) -> None:
         if self.stop_requested:

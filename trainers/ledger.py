@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pydantic
-
 from supervisor.contract import Reason, Tally, as_json, parse
 from supervisor.errors import TrialError
-from supervisor.journal import durable
+from supervisor.journal import sealed
 from trainers.target import Control, Metering, Player
 
 LEDGER_NAME = "games.jsonl"
@@ -77,10 +75,9 @@ class Ledger:
         for block in _read(self._path):
             self._blocks[block.phase, block.side, block.block] = block
 
-    @property
-    def games(self) -> int:
-        """Games in the file, of every phase and side."""
-        return sum(len(block.counted) for block in self._blocks.values())
+    def games(self, *phases: str) -> int:
+        """Games in the file, of these phases and every side."""
+        return sum(len(block.counted) for block in self._blocks.values() if block.phase in phases)
 
     def seconds(self, phase: str) -> float:
         """Time spent on a phase over all attempts, as the lines say."""
@@ -110,7 +107,7 @@ class Ledger:
         if block.error is not None and bearable is not None:
             block = self._one_by_one(block, player, bearable)
         block = replace(block, seconds=time.monotonic() - started_s)
-        durable.append(self._path, durable.canonical_json(as_json(block)) + b"\n")
+        sealed.append_line(self._path, as_json(block))
         self._blocks[key] = block
         self._control.beat(len(self._blocks))
         return block
@@ -165,17 +162,12 @@ def _check(scores: Sequence[float], games: int) -> None:
         raise TrialError("nan", f"a score must lie in [0, 1]; {odd[0]!r} does not")
 
 
-def _read(path: Path) -> list[Block]:
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        durable.truncate(path, whole)
-    try:
-        return [parse(Block, json.loads(line)) for line in data[:whole].splitlines()]
-    except (ValueError, pydantic.ValidationError) as error:
-        raise TrialError("crashed", f"{path.name} is damaged: {error}") from error
+def _read(path: Path) -> tuple[Block, ...]:
+    """The blocks in the file. A damaged line goes: its games are played again."""
+    found = sealed.drop_damaged_lines(path, lambda line: parse(Block, line))
+    if found.damaged:
+        print(f"{path}: lines {list(found.damaged)} were damaged; their games are played again", file=sys.stderr)
+    return found.whole
 
 
 def tally(scores: Sequence[float]) -> Tally:

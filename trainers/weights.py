@@ -7,19 +7,17 @@ bit, and a pickle is a program.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pydantic
 import torch
 from numpy.typing import NDArray
 
 from supervisor.contract import as_json, parse
-from supervisor.journal import durable
+from supervisor.journal import durable, sealed
 
 WEIGHTS_NAME = "weights.pt"
 PREVIOUS_NAME = "weights.previous.pt"
@@ -84,7 +82,7 @@ def save_point(folder: Path, step: int, state: Mapping[str, object]) -> None:
     durable.link_previous(path, folder / PREVIOUS_NAME)
     durable.write_atomic(path, data)
     current = Point(step, durable.sha256_bytes(data))
-    durable.write_json(folder / PROGRESS_NAME, as_json(Progress(current, known.current if known else None)))
+    sealed.write(folder / PROGRESS_NAME, as_json(Progress(current, known.current if known else None)))
 
 
 def load_point(folder: Path) -> tuple[int, dict[str, object]] | None:
@@ -115,14 +113,11 @@ def load_checked(path: Path, sha256: str) -> dict[str, object]:
 
 
 def _bytes(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _progress(folder: Path) -> Progress | None:
-    path = folder / PROGRESS_NAME
-    if not path.exists():
-        return None
     try:
-        return parse(Progress, json.loads(path.read_bytes()))
-    except (ValueError, pydantic.ValidationError):  # damaged: the training starts at step 0
+        return parse(Progress, sealed.read(folder / PROGRESS_NAME))
+    except (FileNotFoundError, ValueError):  # nothing saved, or damaged: the training starts at step 0
         return None

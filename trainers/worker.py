@@ -5,25 +5,29 @@ What lies in the folder says which stage is due, so a killed trial goes on where
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from pathlib import Path
+from typing import TypeVar
 
 from supervisor.contract import DuelResult, DuelSpec, Reason, Status, TrialResult, TrialSpec, as_json, parse
 from supervisor.errors import TrialError
-from supervisor.journal import durable
+from supervisor.journal import durable, sealed
 from trainers.build_stage import build, build_stage, failed
 from trainers.control import FolderControl
 from trainers.custom import load_target
 from trainers.duel_stage import duel_stage
+from trainers.gpu_share import keep_to_share
 from trainers.ledger import Ledger
 from trainers.target import StopRequested, TrialTarget
 
 EXIT_DONE = 0
 EXIT_STOPPED = 10  # asked to stop, everything saved, to be continued
 EXIT_OUT_OF_MEMORY = 11
+EXIT_DISK_FULL = 13  # no room for what had to be saved, to be continued once there is
 EXIT_CRASHED = 1
+
+T = TypeVar("T")
 
 KINDS = {"arena": "trainers.arena_target:ArenaTarget", "command": "trainers.command:CommandTarget"}
 
@@ -40,14 +44,16 @@ def main(folder: str) -> int:
         return EXIT_STOPPED
     except MemoryError:
         return EXIT_OUT_OF_MEMORY
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        return EXIT_CRASHED
+        full = isinstance(error, OSError) and error.errno in durable.FULL
+        return EXIT_DISK_FULL if full else EXIT_CRASHED
     return EXIT_DONE
 
 
 def _run(folder: Path, control: FolderControl) -> None:
-    spec = parse(TrialSpec, json.loads((folder / "trial.json").read_bytes()))
+    spec = _read(folder / "trial.json", TrialSpec)
+    keep_to_share()
     target = open_target(spec, folder, control)
     try:
         if (folder / "duel.json").exists():
@@ -66,8 +72,8 @@ def _build(spec: TrialSpec, folder: Path, target: TrialTarget, control: FolderCo
 
 
 def _duel(spec: TrialSpec, folder: Path, target: TrialTarget, control: FolderControl) -> DuelResult:
-    result = parse(TrialResult, json.loads((folder / "result.json").read_bytes()))
-    duel = parse(DuelSpec, json.loads((folder / "duel.json").read_bytes()))
+    result = _read(folder / "result.json", TrialResult)
+    duel = _read(folder / "duel.json", DuelSpec)
     try:
         built = build(target, result.params, folder)
         return duel_stage(spec, result, duel, built, target, Ledger(folder, control))
@@ -81,8 +87,13 @@ def _duel(spec: TrialSpec, folder: Path, target: TrialTarget, control: FolderCon
         )
 
 
+def _read(path: Path, cls: type[T]) -> T:
+    """Raises ValueError where the file is not as it was written: the supervisor sees to that."""
+    return parse(cls, sealed.read(path))
+
+
 def _write(path: Path, result: TrialResult | DuelResult) -> None:
-    durable.write_json(path, as_json(result))
+    sealed.write(path, as_json(result))
 
 
 def open_target(spec: TrialSpec, folder: Path, control: FolderControl) -> TrialTarget:

@@ -18,9 +18,10 @@ from supervisor.contract import Scalar, Status
 from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal import requests
 from supervisor.journal.identity import load_identity, lock_is_held
-from supervisor.journal.log import read_log
+from supervisor.journal.log_scan import records_with
 from supervisor.journal.recovery import recover_reading
 from supervisor.journal.requests import Action, Request
+from supervisor.registry.store import ModelStore
 from supervisor.search.setup import load_setup
 from supervisor.search.target import TargetDefinition
 from supervisor.state import TargetState
@@ -74,8 +75,9 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
             return 0
         if version in known.rolled_back:
             raise UsageError(f"{version} of {target} was rolled back and never comes back")
-    elif not any(name not in (*known.rolled_back, present) for name in known.history):
+    elif not known.ways_back:
         raise UsageError(f"{target} has no earlier version in {run_dir} to go back to")
+    _refuse_without_files(run_dir, target, known, version or known.ways_back[0])
     asked = _drop(run_dir, action, target, version, seen=present)
     if lock_is_held(run_dir):
         typer.echo(f"asked the running supervisor: {action.value} {target} {version or ''}".rstrip())
@@ -84,8 +86,18 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
     if any(request.id == asked.id for request in requests.waiting(run_dir)[0]):
         typer.echo("it waits: the run is paused; incumbent resume, then start the run")
         return code
-    done = next((line for line in reversed(read_log(run_dir).records) if asked.id in line.requests), None)
+    done = next((line for line in records_with(run_dir, asked.id.encode()) if asked.id in line.requests), None)
     return UsageError.exit_code if done is not None and done.status is Status.INVALID else code
+
+
+def _refuse_without_files(run_dir: Path, target: str, known: TargetState, name: str) -> None:
+    store = ModelStore(run_dir)
+    if name in known.versions and not store.has(known.versions[name]):
+        others = [version.name for version in known.versions.values() if store.has(version)]
+        raise UsageError(
+            f"the model file of {name} of {target} is gone: run.retention_versions keeps those of the last versions"
+            f" alone; still there: {', '.join(sorted(others)) or 'none'}"
+        )
 
 
 def _target_state(run_dir: Path, target: str) -> TargetState:
@@ -104,7 +116,8 @@ def _drop(
     params: Mapping[str, Scalar] | None = None,
     seen: str | None = None,
 ) -> Request:
-    request = Request(uuid.uuid4().hex, time.time_ns(), action, target, version, params or {}, seen)
+    sequence = requests.next_sequence(run_dir, time.time_ns())
+    request = Request(uuid.uuid4().hex, sequence, action, target, version, params or {}, seen)
     requests.drop(run_dir, request)
     return request
 

@@ -15,12 +15,14 @@ from pathlib import Path
 import psutil
 import typer
 
+from supervisor.config.settings import Settings
 from supervisor.errors import ConfigurationError, IncumbentError
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.local import LocalExecutor
 from supervisor.search.setup import Setup, load_setup
 from supervisor.serving.probe import probe_server
 
+MIB = 2**20
 GIB = 2**30
 
 
@@ -100,6 +102,18 @@ def _configuration(config: Path | None, then: Callable[[Setup], Finding]) -> Ite
         return
     yield Finding("configuration", True, f"{config or 'defaults'}, {len(setup.targets)} targets")
     yield then(setup)
+    yield from _workers(setup.settings)
+
+
+def _workers(settings: Settings) -> Iterator[Finding]:
+    """What several trials at a time may take; the run itself starts no more of them than memory allows."""
+    workers, cpus = settings.run.workers, len(os.sched_getaffinity(0))
+    if workers == 1:
+        return
+    ram_gb = workers * settings.budgets.ram_mb * MIB / GIB
+    text = f"{workers} trials at a time on {cpus} CPUs, {ram_gb:.1f} GiB of memory if each takes all of budgets.ram_mb"
+    fitting = workers <= cpus and ram_gb * GIB <= psutil.virtual_memory().available
+    yield Finding("workers", True if fitting else None, text)
 
 
 def _serving_port(setup: Setup, run_dir: Path) -> Finding:

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from supervisor.commands.identity import Identified, identify, outside_their_space, with_folders_seed
 from supervisor.commands.serve import token_of
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
 from supervisor.console import Console, announce_to, log_name, resumed_line
-from supervisor.contract import Json
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor
 from supervisor.execution.resources import Monitor
 from supervisor.journal import durable
 from supervisor.journal.events import Events
-from supervisor.journal.identity import RunIdentity, RunLock, load_identity, run_id_of, save_identity
+from supervisor.journal.identity import RunIdentity, RunLock, save_identity
 from supervisor.journal.log import Log
 from supervisor.journal.recovery import Recovered, adopt, recover
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
+from supervisor.notify import Notifier
 from supervisor.parts import Clock, Parts
 from supervisor.projections import RunProjections
 from supervisor.registry.active import ActiveFile, DamagedActiveError
 from supervisor.registry.client import ServerClient
 from supervisor.registry.delivery import ReloadDelivery
 from supervisor.registry.store import ModelStore
+from supervisor.retention import old_console_logs
 from supervisor.search.policy import Proposer
 from supervisor.search.projector import Projector
 from supervisor.search.setup import Setup, load_setup
-from supervisor.signals import Signals
-from supervisor.versions import library_versions
+from supervisor.signals import Signals, StopAsked
+from supervisor.versions import changed_versions, library_versions
 
 HISTORY_LOST = "history_lost"
 
@@ -55,7 +55,7 @@ class RunOptions:
 
 def run_supervisor(options: RunOptions) -> int:
     """Search until stopped; the exit code."""
-    setup = load_setup(options.config, os.environ, options.flags or {})
+    setup = with_folders_seed(options.run_dir, load_setup(options.config, os.environ, options.flags or {}))
     if options.dry_run:
         from supervisor.commands.plan import print_plan
 
@@ -64,11 +64,13 @@ def run_supervisor(options: RunOptions) -> int:
     lock = RunLock(options.run_dir)
     lock.acquire()
     console = Console(None if options.requests_only else options.run_dir / log_name(time.localtime()))
+    with_signals = Signals()
+    with_signals.install()
     try:
-        with_signals = Signals()
-        with_signals.install()
-        _Run(options, setup, lock, console, with_signals).go()
+        notifier = Notifier() if options.requests_only else Notifier.from_environment(os.environ)
+        _Run(options, setup, lock, console, with_signals, notifier).go()
     finally:
+        with_signals.close()
         lock.release()
     return 0
 
@@ -76,38 +78,50 @@ def run_supervisor(options: RunOptions) -> int:
 class _Run:
     """One start of the supervisor, from the lock to a clean end."""
 
-    def __init__(self, options: RunOptions, setup: Setup, lock: RunLock, console: Console, signals: Signals) -> None:
+    def __init__(
+        self, options: RunOptions, setup: Setup, lock: RunLock, console: Console, signals: Signals, notifier: Notifier
+    ) -> None:
         self._options = options
         self._setup = setup
         self._lock = lock
         self._console = console
         self._signals = signals
+        self._notifier = notifier
         self._clock = Clock()
         self._run_dir = options.run_dir
         self._events = Events(options.run_dir, self._clock.now_text, announce_to(console.say))
 
     def go(self) -> None:
-        identity, is_new, changes = self._identity()
+        self._notifier.starting("recovering")
+        found = identify(self._run_dir, self._setup)
+        identity = found.now
+        if found.before is not None and self._options.requests_only:
+            identity = found.before  # the command's settings are not the run's: nobody asked to change it
         recovered = recover(self._run_dir, identity.run_id, identity.window)
+        if found.before is None:  # not sooner: what lies here may be another run, whose run.json was lost
+            save_identity(self._run_dir, identity)
+            self._say_if_found_without(recovered)
         recovered = self._adopt_if_lost(recovered)
         if recovered.state.iteration > 0:
             self._console.say(resumed_line(recovered.state))
-        elif is_new:
+        elif found.before is None:
             self._console.say(f"New run {identity.run_id} in {self._run_dir}, seed {identity.seed}")
         for note in recovered.notes:
             self._events.write(note.event, note.reason)
-        if self._options.requests_only:
-            changes = []  # the command's settings are not the run's: nobody asked to change it
-        for change in changes:
-            self._events.write("settings_changed", change)
-        if changes:
-            save_identity(self._run_dir, replace(identity, decides=self._setup.decides()))
+        upgrade = changed_versions(recovered.versions, library_versions()) if recovered.versions else ""
+        if upgrade:
+            self._events.write("versions_changed", f"{upgrade}; lines committed before stay as they are")
+        if found.before not in (None, identity):
+            self._announce_changes(found, recovered)
+            save_identity(self._run_dir, identity)
         self._events.write("start", f"iteration {recovered.state.iteration}, pid {os.getpid()}")
+        self._say_how_many_workers(identity.window)
         memory = Memory.of(recovered, identity.window)
         parts = self._parts(identity, memory)
+        self._forget_old_consoles()
         hurried = True
         try:
-            parts.projections.catch_up(memory.state, memory.records)
+            self._notifier.starting("recovering: bringing what others read up to date")
             log = Log(self._run_dir, memory.state.chain)
             committer = Committer(parts, memory, log)
             if any(note.event == HISTORY_LOST for note in recovered.notes):
@@ -119,6 +133,10 @@ class _Run:
             parts.projections.close(hurried)
         self._console.say(self._farewell(memory.state.iteration, parts.settings.run.max_iterations))
 
+    def _say_if_found_without(self, recovered: Recovered) -> None:
+        if recovered.state.iteration > 0:
+            self._events.write("identity_restored", "run.json was missing; today's settings give the same run")
+
     def _farewell(self, iteration: int, limit: int | None) -> str:
         """The last line: where it stands, and what goes on from there."""
         if self._options.requests_only:
@@ -127,23 +145,31 @@ class _Run:
             return f"Saved at iteration {iteration}: the limit is reached; a higher --max-iterations goes on from here"
         return f"Saved at iteration {iteration}; the same command goes on from here"
 
-    def _identity(self) -> tuple[RunIdentity, bool, list[str]]:
-        """The folder's identity; what the settings of today change about it, as sentences."""
-        settings = self._setup.settings
-        decides = self._setup.decides()
-        known = load_identity(self._run_dir)
-        if known is not None:
-            return known, False, _differences(known.decides, decides)
-        window = 1 if settings.run.workers == 1 else 4 * settings.run.workers
-        identity = RunIdentity(
-            run_id=settings.run.run_id or run_id_of(settings.run.seed, window, decides),
-            seed=settings.run.seed,
-            window=window,
-            folder_id=uuid.uuid4().hex,
-            decides=decides,
-        )
-        save_identity(self._run_dir, identity)
-        return identity, True, []
+    def _announce_changes(self, found: Identified, recovered: Recovered) -> None:
+        for change in found.changes:
+            self._events.write("settings_changed", change)
+        for sentence in outside_their_space(recovered.state, self._setup, found):
+            self._events.write("incumbent_outside_space", sentence)
+
+    def _say_how_many_workers(self, window: int) -> None:
+        wanted, cpus = self._setup.settings.run.workers, len(os.sched_getaffinity(0))
+        if self._options.requests_only:
+            return
+        if min(wanted, window) > cpus:
+            self._console.say(f"{min(wanted, window)} trials at a time share {cpus} CPUs: each takes longer")
+        if wanted > window:
+            self._events.write(
+                "fewer_workers",
+                f"{window} at a time instead of {wanted}: a proposal of this folder runs at most {window} ahead of the"
+                " log, as its first start fixed; only a new --run-dir takes more",
+            )
+
+    def _forget_old_consoles(self) -> None:
+        """Starts come without end where something makes the supervisor leave again and again."""
+        if self._console.log_path is not None:
+            keep = self._setup.settings.run.retention_console_logs
+            for path in old_console_logs(self._run_dir, keep, spare=self._console.log_path):
+                durable.remove(path)
 
     def _adopt_if_lost(self, recovered: Recovered) -> Recovered:
         if not any(note.event == HISTORY_LOST for note in recovered.notes):
@@ -158,7 +184,7 @@ class _Run:
     def _parts(self, identity: RunIdentity, memory: Memory) -> Parts:
         settings = self._limited(memory)
         store = ModelStore(self._run_dir)
-        gpu = Gpu.find(self._console.say)
+        gpu = Gpu.find(self._console.say, self._events.write)
         monitor = Monitor(self._run_dir, settings.resources, gpu)
         report = self._quiet_report if self._options.requests_only else self._events.write
         spaces = {key: definition.space for key, definition in self._setup.targets.items()}
@@ -169,8 +195,8 @@ class _Run:
             settings=settings,
             definitions=self._setup.targets,
             lock=self._lock,
-            executor=LocalExecutor(settings.run.workers, patience=_patience(settings), bound_address_space=gpu is None),
-            proposer=Proposer(),
+            executor=LocalExecutor(settings.run.workers, patience=_patience(settings), gpu=gpu),
+            proposer=Proposer(self._meanwhile),
             projections=RunProjections(
                 self._run_dir,
                 settings,
@@ -179,14 +205,23 @@ class _Run:
                 self._events,
                 ReloadDelivery(self._run_dir, client, identity.folder_id, report),
                 Projector(self._run_dir, settings, identity.run_id, report, spaces),
+                memory.states,
             ),
             store=store,
             events=self._events,
             say=self._console.say,
             admission=monitor.admission,
+            room=monitor.room,
             versions=library_versions(),
             clock=self._clock,
+            notifier=self._notifier,
         )
+
+    def _meanwhile(self) -> None:
+        """What the loop cares for while it waits for a proposal that takes long."""
+        if self._signals.stop_asked:
+            raise StopAsked
+        self._notifier.beat()
 
     def _quiet_report(self, event: str, reason: str) -> None:
         """Of a command that leaves again at once: that no server runs is no news."""
@@ -200,30 +235,11 @@ class _Run:
             limit = None  # what a person asks for is done whether or not the search is at its end
         elif self._options.single_iteration:
             limit = memory.state.iteration + 1
-        return settings.model_copy(update={"run": settings.run.model_copy(update={"max_iterations": limit})})
+        limits = {"max_iterations": limit, "workers": min(settings.run.workers, memory.window)}
+        return settings.model_copy(update={"run": settings.run.model_copy(update=limits)})
 
 
 def _patience(settings: Settings) -> Patience:
     """How the ladder treats trials; a stop of the whole run has less time than a single trial's."""
     budgets = settings.budgets
     return Patience(ask_s=budgets.stop_grace_s, hung_s=budgets.heartbeat_s)
-
-
-def _differences(before: Mapping[str, Json], now: Mapping[str, Json]) -> list[str]:
-    """What decides results and is not as it was at the folder's first start, a sentence each."""
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    return [f"{_difference(name, before, now)}; applies from the next iteration" for name in names]
-
-
-def _difference(name: str, before: Mapping[str, Json], now: Mapping[str, Json]) -> str:
-    target = name.removeprefix("targets.")
-    if target != name:  # the value is a hash over the target's definition
-        what = (
-            "is searched too" if name not in before else "is no longer searched" if name not in now else "has changed"
-        )
-        return f"{target} {what}"
-    return f"{name}: {_shown(before.get(name))} -> {_shown(now.get(name))}"
-
-
-def _shown(value: Json) -> str:
-    return "not set" if value is None else json.dumps(value)

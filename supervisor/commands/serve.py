@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from supervisor.config.settings import Settings
@@ -10,17 +11,22 @@ from supervisor.console import Console
 from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal.events import Events
 from supervisor.journal.identity import load_identity
+from supervisor.notify import Notifier
 from supervisor.parts import Clock
 from supervisor.search.setup import load_setup
 from supervisor.serving.errors import PortTakenError
 from supervisor.serving.options import ServerOptions
-from supervisor.serving.probe import probe_server
-from supervisor.serving.server import run_server
+from supervisor.serving.probe import Health, probe_server
+
+FIRST_START_S = 60.0
+LOOK_S = 0.2
 
 
 def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int | None, beside_run: bool) -> int:
     """Serve until told to stop. Beside a run a taken port is no failure: the run goes on unserved, or our server that
     is there already is used."""
+    from supervisor.serving.server import run_server  # and with it onnxruntime: not for who asks for the token alone
+
     flags = {"serving.host": host, "serving.port": port}
     settings = load_setup(
         config, os.environ, {name: value for name, value in flags.items() if value is not None}
@@ -30,11 +36,16 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
     run_dir.mkdir(parents=True, exist_ok=True)
     console = Console(None)
     try:
-        run_server(run_dir, options_of(settings), console.say)
+        run_server(run_dir, options_of(settings), console.say, Notifier.from_environment(os.environ))
     except PortTakenError as error:
+        holder = _ours_on_the_port(run_dir, settings, patience_s=FIRST_START_S if beside_run else 0.0)
         if not beside_run:
-            raise
-        _explain(run_dir, settings, error, console)
+            raise (_already(holder, settings) if holder else error) from None
+        if holder:
+            console.say(f"A server of this run folder (pid {holder.pid}) is running already and is used")
+            return 0
+        events = Events(run_dir, Clock().now_text, lambda text: console.say(f"-- {text}"))
+        events.write("unserved", f"{error} The run goes on unserved.")
     return 0
 
 
@@ -60,11 +71,21 @@ def token_of(settings: Settings) -> str | None:
         ) from error
 
 
-def _explain(run_dir: Path, settings: Settings, error: PortTakenError, console: Console) -> None:
+def _ours_on_the_port(run_dir: Path, settings: Settings, patience_s: float) -> Health | None:
+    """The server of this folder that has the port, if it is one.
+
+    Which folder a server serves shows once the folder's first start has written who it is: a run that begins beside us
+    does so within `patience_s`.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while (ours := load_identity(run_dir)) is None and time.monotonic() < deadline_s:
+        time.sleep(LOOK_S)
     health = probe_server(settings.serving.host, settings.serving.port)
-    ours = load_identity(run_dir)
-    if health is not None and ours is not None and health.folder_id == ours.folder_id:
-        console.say(f"A server of this run folder (pid {health.pid}) is running already and is used")
-        return
-    events = Events(run_dir, Clock().now_text, lambda text: console.say(f"-- {text}"))
-    events.write("unserved", f"{error} The run goes on unserved.")
+    return health if health is not None and ours is not None and health.folder_id == ours.folder_id else None
+
+
+def _already(holder: Health, settings: Settings) -> PortTakenError:
+    return PortTakenError(
+        f"a server of this run folder (pid {holder.pid}) listens on port {settings.serving.port} already; use that one,"
+        " or stop it first"
+    )

@@ -23,7 +23,7 @@ from supervisor.journal import requests
 from supervisor.journal.identity import RunLock, load_identity, lock_is_held
 from supervisor.journal.recovery import recover_reading
 from supervisor.journal.requests import Action
-from supervisor.journal.trial_folder import all_folders
+from supervisor.journal.trial_folder import DUEL_NAME, DamagedTrialError, all_folders
 from supervisor.promotion.wilson import wilson_interval
 from supervisor.record import Record
 from supervisor.state import State, TargetState
@@ -107,12 +107,17 @@ def look(run_dir: Path) -> Status:
 def _flying(run_dir: Path, committed: int) -> list[Flying]:
     found = []
     for folder in all_folders(run_dir):
-        spec = folder.spec() if folder.iteration > committed else None
+        try:
+            spec = folder.spec() if folder.iteration > committed else None
+        except DamagedTrialError:
+            spec = None  # the next start makes it again
         if spec is None:
             continue
         heartbeat = folder.path / "heartbeat"
         text = heartbeat.read_text().strip() if heartbeat.exists() else ""
-        stage = "paired test" if folder.duel() else "games" if folder.model.exists() else "training"
+        stage = (
+            "paired test" if (folder.path / DUEL_NAME).exists() else "games" if folder.model.exists() else "training"
+        )
         step = int(text) if text.isdigit() and stage == "training" else 0
         found.append(Flying(spec.iteration, spec.target, spec.sampler, stage, step, spec.budget.steps))
     return found

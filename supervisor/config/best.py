@@ -8,7 +8,7 @@ import yaml
 
 from supervisor.config.marks import scalar
 from supervisor.config.settings import Settings
-from supervisor.contract import Version
+from supervisor.contract import Params, Version
 
 HEADER = """\
 # The best configuration of every target so far, written anew with each promotion: change a copy, not this file.
@@ -17,8 +17,12 @@ HEADER = """\
 LINE_BREAKS = frozenset("\x85\u2028\u2029")  # outside double quotes YAML folds these into spaces or line ends
 
 
-def best_config(incumbents: Mapping[str, Version], settings: Settings) -> bytes:
+def best_config(
+    incumbents: Mapping[str, Version], settings: Settings, adapted: Mapping[str, Params] | None = None
+) -> bytes:
     """The file's bytes, a function of the values given here.
+
+    `adapted` are the values of targets whose search space no longer admits the incumbent's own.
 
     Besides the targets' values it holds what they need to fit again: which are searched, the scale, and the folder of
     the user's search spaces.
@@ -26,8 +30,13 @@ def best_config(incumbents: Mapping[str, Version], settings: Settings) -> bytes:
     run: dict[str, object] = {"scale": settings.run.scale, "targets": list(settings.run.targets)}
     if settings.run.search_spaces is not None:
         run["search_spaces"] = str(settings.run.search_spaces.absolute())
-    targets = {key: {"params": dict(sorted(version.params.items()))} for key, version in sorted(incumbents.items())}
-    names = "".join(f"# {key}: {version.name}\n" for key, version in sorted(incumbents.items()))
+    other = adapted or {}
+    params = {key: other.get(key, version.params) for key, version in sorted(incumbents.items())}
+    targets = {key: {"params": dict(sorted(values.items()))} for key, values in params.items()}
+    names = "".join(
+        f"# {key}: {version.name}{', as far as the search space still admits its values' if key in other else ''}\n"
+        for key, version in sorted(incumbents.items())
+    )
     body = yaml.dump(
         {"run": run, "targets": targets},
         Dumper=_Dumper,

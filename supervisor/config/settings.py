@@ -84,7 +84,7 @@ class Section(BaseModel):
 
 class RunSettings(Section):
     seed: Whole = Field(default=0, ge=0, lt=2**52, json_schema_extra=DECIDES)
-    """The run's seed; every random choice is derived from it."""
+    """Every random choice of the run is derived from it. Where none is given, a folder keeps that of its last start."""
     run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the run instead of the one derived from seed, settings and search spaces."""
     max_iterations: Positive | None = None
@@ -96,7 +96,7 @@ class RunSettings(Section):
     baseline_games: Positive = Field(default=50, json_schema_extra=DECIDES)
     """Games that measure a target's default configuration before its first iteration of search."""
     workers: Annotated[Positive, Field(le=256)] = 1
-    """Trials at a time."""
+    """Trials at a time. A folder's first start takes four lines of look-ahead per worker, which bounds later starts."""
     scale: Literal["small", "full"] = Field(default="small", json_schema_extra=DECIDES)
     """Size of networks and budgets: small for one CPU core, full for a GPU."""
     start_from: Literal["incumbent", "scratch"] = Field(default="incumbent", json_schema_extra=DECIDES)
@@ -107,6 +107,11 @@ class RunSettings(Section):
     """A folder of the user's own search spaces, read besides the built-in ones."""
     retention_trials: Annotated[Whole, Field(ge=0)] = 200
     """Trial folders kept after their commit, besides those of promotions."""
+    retention_versions: Positive = 5
+    """Versions of a target whose model files are kept beside the incumbent's: the last made, and the last that were in
+    production. Older ones can be neither promoted nor rolled back to."""
+    retention_console_logs: Positive = 50
+    """Console logs kept, one of each start."""
 
 
 class SearchSettings(Section):
@@ -175,9 +180,11 @@ class BudgetSettings(Section):
     ram_mb: Annotated[Positive, Field(ge=64)] = 4096
     """Memory a trial may take beyond what its process starts with."""
     vram_fraction: float = Field(default=0.3, gt=0.0, le=1.0)
-    """Share of the GPU's memory for training; the rest is for serving."""
+    """Share of the GPU's memory for training, divided among the workers; the rest is for serving."""
     gpu_s: float | None = Field(default=None, gt=0.0)
-    """GPU-seconds of a trial."""
+    """Seconds of the wall clock in which a trial may hold memory of the GPU."""
+    gpu_hours_per_day: float | None = Field(default=None, gt=0.0)
+    """The same of all trials of a target together, in hours per day (UTC); its next trial waits for the next day."""
     heartbeat_s: float = Field(default=120.0, gt=0.0)
     """Seconds without a sign of life after which a trial counts as hung."""
     stop_grace_s: float = Field(default=15.0, gt=0.0)

@@ -11,6 +11,8 @@ from dataclasses import replace
 from supervisor.execution import linux
 from supervisor.execution.ending import Remains, judge
 from supervisor.execution.executor import HEARTBEAT_NAME, STOP_NAME, Exit, ExitKind, Launch
+from supervisor.execution.gpu import Gpu
+from supervisor.execution.gpu_meter import GpuMeter
 from supervisor.execution.ladder import Act, Patience, Rungs, Sighting, climb
 from supervisor.execution.server_link import Ended, wait_readable
 
@@ -20,13 +22,15 @@ MEMORY_LOOK_S = 1.0  # between two looks at memory: each reads the process table
 class Attempt:
     """Waiting (no pid) -> running -> ended or lost."""
 
-    def __init__(self, launch: Launch, patience: Patience) -> None:
+    def __init__(self, launch: Launch, patience: Patience, gpu: Gpu | None = None) -> None:
         self.launch = launch
+        self._on_gpu = GpuMeter(gpu, launch.budget.vram_fraction)
         self.ordered_s: float | None = None  # when the fork server was told
         self.gone_s: float | None = None  # when it was first seen gone, before the fork server said so
         self.lost: str | None = None  # what became of its fork server
         self.server_mark: str | None = None
         self.pid: int | None = None
+        self.family: list[linux.Process] = []  # what the trial had started, at the last look
         self.stop = False
         self.urgent = False
         self._folder = launch.folder.resolve()
@@ -54,7 +58,7 @@ class Attempt:
             self._descriptor = os.pidfd_open(pid)
 
     def ask(self) -> None:
-        with contextlib.suppress(FileNotFoundError):  # somebody removed the folder: the ladder goes on
+        with contextlib.suppress(OSError):  # the folder was removed, or the disk is full: the ladder goes on
             (self._folder / STOP_NAME).touch()
 
     def look(self) -> None:
@@ -64,8 +68,9 @@ class Attempt:
         if beat != self._beat:
             self._beat, self._beat_s = beat, now_s
         if now_s - self._memory_seen_s >= MEMORY_LOOK_S:
+            since_s = now_s - max(self._memory_seen_s, self._started_s)
             self._memory_seen_s = now_s
-            self._measure()
+            self._measure(since_s)
         sighting = Sighting(
             now_s=now_s,
             started_s=self._started_s,
@@ -73,6 +78,10 @@ class Attempt:
             wall_s=self.launch.budget.wall_s,
             ram_mb=self._ram_mb,
             ram_limit_mb=self.launch.budget.ram_mb,
+            vram_mb=self._on_gpu.held_mb,
+            vram_limit_mb=self._on_gpu.limit_mb,
+            gpu_s=self._on_gpu.held_s,
+            gpu_limit_s=self.launch.budget.gpu_s,
             stop=self.stop,
             urgent=self.urgent,
         )
@@ -116,7 +125,7 @@ class Attempt:
             os.close(self._descriptor)
             self._descriptor = None
         duration_s = 0.0 if self.pid is None else time.monotonic() - self._started_s
-        return Exit(kind, None, None, detail, duration_s, self._peak_mb)
+        return Exit(kind, None, None, detail, duration_s, self._peak_mb, self._on_gpu.held_s, self._on_gpu.peak_mb)
 
     def _heartbeat(self) -> int | None:
         """When the heartbeat was touched, by the file system's clock: compared with itself only."""
@@ -125,13 +134,16 @@ class Attempt:
         except OSError:
             return None
 
-    def _measure(self) -> None:
+    def _measure(self, since_s: float) -> None:
         """Memory of the trial and everything below it, without what it shares with the fork server."""
         if self.pid is None:
             return
-        pids = {self.pid, *linux.descendants(self.pid, linux.processes())}
+        table = linux.processes()
+        self.family = [table[pid] for pid in linux.descendants(self.pid, table)]
+        pids = {self.pid, *(process.pid for process in self.family)}
         used_mb = linux.resident_mb(pids)
         if used_mb - self._base_mb > self.launch.budget.ram_mb:
             used_mb = linux.proportional_mb(pids)
         self._peak_mb = max(self._peak_mb, used_mb)
         self._ram_mb = max(0, used_mb - self._base_mb)
+        self._on_gpu.look(pids, since_s)

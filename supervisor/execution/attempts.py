@@ -31,9 +31,10 @@ def exhausted(history: Sequence[tuple[str, bool]]) -> bool:
     return in_vain >= MAX_ATTEMPTS
 
 
-def remaining(budget: Budget, used_s: float) -> Budget:
-    """The budget less the wall seconds that earlier attempts used; never quite nothing, so that the net can say so."""
-    return replace(budget, wall_s=max(1.0, budget.wall_s - used_s))
+def remaining(budget: Budget, used_s: float, used_gpu_s: float) -> Budget:
+    """The budget less the seconds that earlier attempts used; never quite nothing, so that the net can say so."""
+    gpu_s = None if budget.gpu_s is None else max(1.0, budget.gpu_s - used_gpu_s)
+    return replace(budget, wall_s=max(1.0, budget.wall_s - used_s), gpu_s=gpu_s)
 
 
 def back_off_s(statuses: Sequence[Status]) -> float:

@@ -12,8 +12,10 @@ import importlib
 import io
 import os
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -28,6 +30,10 @@ from supervisor.execution.executor import EXIT_OUT_OF_MEMORY, STOP_NAME
 
 EXIT_CRASHED = 1
 ENVIRONMENT_NAME = "INCUMBENT_TRIAL"  # marks every program a trial starts with the trial's folder
+VRAM_NAME = "INCUMBENT_VRAM_FRACTION"  # the share of the GPU's memory that the trial and its programs may take
+PROCESS_NAME = "trial-"  # how a trial and its mere forks are named, before the handle
+TEMPORARY_NAME = "tmp"  # in the trial folder
+LONGEST_TEMPORARY = 74  # bytes: a Unix socket's name has 107, of which `/pymp-12345678/listener-12345678` takes 32
 FENCE_WAIT_S = 10.0  # how long a process of an earlier attempt may take to die
 FENCE_LOOK_S = 0.01
 OOM_SCORE = 500  # the kernel, short of memory, should take a trial and not the supervisor
@@ -41,6 +47,7 @@ class Order:
     folder: str
     worker: str  # module with `main(folder: str) -> int`
     ram_mb: int | None  # address space beyond the start; None where a GPU driver reserves far more than it uses
+    vram_fraction: float | None = None  # of the GPU's memory; None without GPU
 
 
 def run(order: Order, server_pid: int, output: int, lifeline: int) -> NoReturn:
@@ -49,6 +56,7 @@ def run(order: Order, server_pid: int, output: int, lifeline: int) -> NoReturn:
     try:
         _stand_alone(order, server_pid, output)
         _keep_folder(Path(order.folder))
+        _keep_temporary_files(Path(order.folder))
         threading.Thread(target=_leave_with_supervisor, args=(lifeline,), daemon=True).start()
         _limit(order.ram_mb)
         code = importlib.import_module(order.worker).main(order.folder)
@@ -71,7 +79,8 @@ def _stand_alone(order: Order, server_pid: int, output: int) -> None:
     folder = Path(order.folder)
 
     def note_stop(signum: int, frame: FrameType | None) -> None:
-        (folder / STOP_NAME).touch()  # until the worker listens itself, a SIGTERM becomes the file it looks for
+        with contextlib.suppress(OSError):  # until the worker listens itself, a SIGTERM becomes the file it looks for
+            (folder / STOP_NAME).touch()
 
     signal.signal(signal.SIGTERM, note_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -81,7 +90,7 @@ def _stand_alone(order: Order, server_pid: int, output: int) -> None:
         os._exit(EXIT_CRASHED)  # the server ended before the kernel knew our wish
     os.setsid()
     linux.adopt_orphans()
-    linux.name_process(f"trial-{order.handle}"[:15])
+    linux.name_process(f"{PROCESS_NAME}{order.handle}"[:15])
     for target in (1, 2):
         os.dup2(output, target)
     os.close(output)
@@ -90,6 +99,8 @@ def _stand_alone(order: Order, server_pid: int, output: int) -> None:
             stream.reconfigure(line_buffering=True)  # a line before a segmentation fault should be seen
     faulthandler.enable()
     os.environ[ENVIRONMENT_NAME] = order.folder
+    if order.vram_fraction is not None:
+        os.environ[VRAM_NAME] = str(order.vram_fraction)
     with contextlib.suppress(OSError):  # not in every container
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
@@ -110,11 +121,27 @@ def _keep_folder(folder: Path) -> None:
             return
 
 
+def _keep_temporary_files(folder: Path) -> None:
+    """Let TMPDIR be in the trial's folder: a trial that is killed leaves nothing where nobody would ever remove it."""
+    place = folder / TEMPORARY_NAME
+    shutil.rmtree(place, ignore_errors=True)  # an earlier attempt's
+    try:
+        place.mkdir()
+    except OSError:  # a full disk: the trial will say so where it matters
+        return
+    name = str(place)
+    if len(os.fsencode(name)) > LONGEST_TEMPORARY:
+        name = f"/proc/{os.getpid()}/fd/{os.open(place, os.O_PATH | os.O_CLOEXEC)}"
+    os.environ["TMPDIR"] = name
+    tempfile.tempdir = None  # what the fork server may have found out already
+
+
 def _leave_with_supervisor(lifeline: int) -> None:
     """Wait for the end of the supervisor, which alone holds the other end, and take everything along."""
     while os.read(lifeline, 1):
         pass  # nothing is ever written; only the end of file comes
-    for pid in linux.descendants(os.getpid(), linux.processes()):
+    below = linux.descendants(os.getpid(), linux.processes())
+    for pid in below - linux.caretakers(below):  # these end by themselves when we do
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from supervisor.execution.executor import EXIT_DONE, EXIT_OUT_OF_MEMORY, EXIT_STOPPED, ExitKind
+from supervisor.execution.executor import EXIT_DISK_FULL, EXIT_DONE, EXIT_OUT_OF_MEMORY, EXIT_STOPPED, ExitKind
 from supervisor.execution.ladder import Cause
 
 EXIT_FENCED = 12  # another process still works in the folder: nothing was touched
@@ -50,8 +50,12 @@ def _judge(remains: Remains) -> tuple[ExitKind, str]:
         return ExitKind.OUT_OF_MEMORY, "out of memory"
     if cause is Cause.WALL_TIME:
         return ExitKind.WALL_TIME, "its time is up"
+    if cause is Cause.GPU_TIME:
+        return ExitKind.GPU_TIME, "its time on the GPU is up"
     if code == EXIT_STOPPED:
         return ExitKind.STOPPED, "stopped"
+    if code == EXIT_DISK_FULL:
+        return ExitKind.DISK_FULL, "no room on the disk"
     if cause is Cause.HUNG:
         return ExitKind.HUNG, "hung"
     if cause is Cause.STOP and remains.signal in (signal.SIGTERM, signal.SIGKILL):

@@ -18,6 +18,7 @@ from supervisor.contract import Budget
 EXIT_DONE = 0
 EXIT_STOPPED = 10  # asked to stop, everything saved, to be continued
 EXIT_OUT_OF_MEMORY = 11
+EXIT_DISK_FULL = 13  # no room for what it had to save, to be continued once there is
 
 STOP_NAME = "stop"  # created in the trial folder: the wish that the trial save and leave
 HEARTBEAT_NAME = "heartbeat"  # touched by the trial while it lives
@@ -32,13 +33,15 @@ class ExitKind(StrEnum):
     CRASHED = "crashed"
     OUT_OF_MEMORY = "out_of_memory"
     WALL_TIME = "wall_time"
+    GPU_TIME = "gpu_time"
+    DISK_FULL = "disk_full"  # it found no room for what it had to save: to be continued
     HUNG = "hung"  # it gave no heartbeat
     LOST = "lost"  # its executor lost sight of it; the process is gone for certain, how it ended is not known
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One attempt at a stage of a trial. `budget.wall_s` is what this attempt may use."""
+    """One attempt at a stage of a trial. `budget` is what this attempt may use."""
 
     folder: Path
     iteration: int
@@ -48,7 +51,10 @@ class Launch:
 
 @dataclass(frozen=True)
 class Exit:
-    """How an attempt ended and what it cost. Sizes in MB of 2**20 bytes; the process's own duration, monotonic."""
+    """How an attempt ended and what it cost. Sizes in MB of 2**20 bytes; the process's own duration, monotonic.
+
+    `gpu_s` are seconds of the wall clock in which a process of it held memory of the GPU, busy or not.
+    """
 
     kind: ExitKind
     exit_code: int | None  # None when a signal ended it, or when it is not known
@@ -56,6 +62,8 @@ class Exit:
     detail: str  # for people: why it was killed, then the tail of what it printed
     duration_s: float
     peak_ram_mb: int
+    gpu_s: float = 0.0
+    peak_vram_mb: int = 0
 
 
 class Executor(Protocol):

@@ -4,7 +4,7 @@ Started by `server_link` with two descriptors: a socket of messages (one JSON ob
 whose other end only the supervisor holds. It runs one thread and no event but these: an order, a trial's output, a
 trial's end, the supervisor's end.
 
-In:  {"preload": [module, ...]} once, then {"handle", "folder", "worker", "ram_mb"} per trial.
+In:  {"preload": [module, ...]} once, then {"handle", "folder", "worker", "ram_mb", "vram_fraction"} per trial.
 Out: ready | preload_failed | started | refused | ended, see `server_link`.
 """
 
@@ -26,6 +26,7 @@ from typing import NoReturn
 
 from supervisor.execution import child, linux
 from supervisor.execution.executor import STDERR_NAME
+from supervisor.execution.leftovers import kill
 from supervisor.execution.output import CappedLog
 
 MESSAGE_BYTES = 64 * 1024
@@ -164,10 +165,8 @@ class ForkServer:
             orphans = {pid for pid, row in table.items() if row.parent == self._pid and pid not in self._trials}
             if not orphans:
                 return
-            for pid in orphans | {below for orphan in orphans for below in linux.descendants(orphan, table)}:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            for pid in orphans:
+            killed = kill(orphans | {below for orphan in orphans for below in linux.descendants(orphan, table)})
+            for pid in orphans & killed:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
 

@@ -2,42 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import pynvml
 
 MIB = 2**20
+RETRY_S = 60.0  # between two looks for a GPU that was lost
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Of one GPU. `mine_mb` is what the given processes hold."""
+class Use:
+    """Of one GPU. `by_process`: MB that each computing process holds, None where the driver does not say how much;
+    None instead of the list where it does not even say which."""
 
     total_mb: int
     used_mb: int
-    mine_mb: int
+    by_process: Mapping[int, int | None] | None
+
+    def on_it(self, pids: Iterable[int]) -> bool:
+        """Whether one of these processes computes on the GPU."""
+        return self.by_process is not None and any(pid in self.by_process for pid in pids)
+
+    def held_by(self, pids: Iterable[int]) -> int | None:
+        """MB held by these processes, 0 when none of them is on the GPU, None where the driver does not say."""
+        if self.by_process is None:
+            return None
+        held = [self.by_process[pid] for pid in pids if pid in self.by_process]
+        return None if None in held else sum(size for size in held if size is not None)
+
+    def others_fraction(self, mine: Iterable[int]) -> float | None:
+        """The share of the memory that all but these processes hold; None where it cannot be told."""
+        own_mb = self.held_by(mine)
+        return None if own_mb is None else max(0, self.used_mb - own_mb) / self.total_mb
 
 
 class Gpu:
-    """The first GPU of this machine."""
+    """The GPU that trials compute on: the first that CUDA_VISIBLE_DEVICES leaves. A driver that goes away while it is
+    in use is an event, and so is its return; until then its memory is not looked at.
 
-    def __init__(self, handle: object) -> None:
-        self._handle = handle
+    In a container that hides the host's process numbers our own use looks like another's.
+    """
+
+    def __init__(self, handle: object, report: Callable[[str, str], None]) -> None:
+        self._handle: object | None = handle
+        self._report = report
+        self._retry_s = float("-inf")  # not before, once it was lost
 
     @classmethod
-    def find(cls, say: Callable[[str], None]) -> Gpu | None:
-        """The GPU, or None with the reason said. Call it once, at the start."""
+    def find(cls, say: Callable[[str], None], report: Callable[[str, str], None] | None = None) -> Gpu | None:
+        """The GPU, or None with the reason said. Call it once, at the start; `report` takes later events."""
         try:
-            pynvml.nvmlInit()
-            return cls(pynvml.nvmlDeviceGetHandleByIndex(0))  # without a GPU an error, as without a driver
+            return cls(_open(), report or (lambda event, reason: say(f"{event}: {reason}")))
         except pynvml.NVMLError as error:
             say(f"No GPU ({error}): training and serving on the CPU")
             return None
 
-    def memory(self, mine: set[int]) -> Memory:
-        """Used memory, and how much of it the processes `mine` hold."""
-        whole = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        own = sum(process.usedGpuMemory or 0 for process in processes if process.pid in mine)
-        return Memory(whole.total // MIB, whole.used // MIB, own // MIB)
+    def use(self) -> Use | None:
+        """A fresh look; None while the driver does not answer.
+
+        Whose processes are meant is to be known before: one that ends in between must not look like another's.
+        """
+        was_lost = self._handle is None
+        if was_lost and time.monotonic() < self._retry_s:
+            return None
+        try:
+            self._handle = self._handle or _open()
+            sizes = _by_process(self._handle)  # first, for the same reason
+            whole = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
+            use = Use(whole.total // MIB, whole.used // MIB, sizes)
+        except pynvml.NVMLError as error:
+            self._handle, self._retry_s = None, time.monotonic() + RETRY_S
+            if not was_lost:
+                with contextlib.suppress(pynvml.NVMLError):
+                    pynvml.nvmlShutdown()
+                self._report("gpu_lost", f"the driver does not answer ({error}); going on without a look at its memory")
+            return None
+        if was_lost:
+            self._report("gpu_back", "the driver answers again")
+        return use
+
+
+def _open() -> object:
+    """A handle. Raises NVMLError without a driver as without a GPU, and then holds nothing."""
+    pynvml.nvmlInit()
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    try:
+        if first.isdigit():
+            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+        return pynvml.nvmlDeviceGetHandleByUUID(first)  # of an empty list, or -1, there is none
+    except pynvml.NVMLError:
+        pynvml.nvmlShutdown()
+        raise
+
+
+def _by_process(handle: object) -> dict[int, int | None] | None:
+    try:
+        listed = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_NoPermission):  # of some partitioned GPUs
+        return None
+    sizes: dict[int, int | None] = {}
+    for process in listed:  # one that computes in two contexts is listed twice
+        before = sizes.get(process.pid, 0)
+        known = process.usedGpuMemory is not None and before is not None
+        sizes[process.pid] = before + process.usedGpuMemory // MIB if known else None
+    return sizes

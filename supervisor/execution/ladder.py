@@ -14,6 +14,7 @@ class Cause(StrEnum):
 
     STOP = "stop"
     WALL_TIME = "wall_time"
+    GPU_TIME = "gpu_time"
     HUNG = "hung"
     OUT_OF_MEMORY = "out_of_memory"
 
@@ -47,6 +48,10 @@ class Sighting:
     wall_s: float
     ram_mb: int
     ram_limit_mb: int
+    vram_mb: int = 0
+    vram_limit_mb: int | None = None  # None: no GPU
+    gpu_s: float = 0.0
+    gpu_limit_s: float | None = None
     stop: bool = False  # the supervisor wants it to leave
     urgent: bool = False
 
@@ -66,8 +71,7 @@ def climb(rungs: Rungs, sighting: Sighting, patience: Patience) -> tuple[Rungs, 
     """The next rung, if it is time for one, and what to do on it; at most one rung at a call."""
     if rungs.killed:
         return rungs, Act.NOTHING
-    if sighting.ram_mb > sighting.ram_limit_mb:
-        reason = f"it used {sighting.ram_mb} MB of memory where {sighting.ram_limit_mb} MB are allowed"
+    if reason := _greed(sighting):
         return replace(rungs, cause=Cause.OUT_OF_MEMORY, reason=reason, killed=True), Act.KILL
     if rungs.cause is None:
         cause, reason = _cause(sighting, patience)
@@ -77,12 +81,26 @@ def climb(rungs: Rungs, sighting: Sighting, patience: Patience) -> tuple[Rungs, 
     return _next_rung(rungs, sighting, patience)
 
 
+def _greed(sighting: Sighting) -> str:
+    """What it takes that belongs to others; empty where it keeps to its budget."""
+    if sighting.ram_mb > sighting.ram_limit_mb:
+        return f"it used {sighting.ram_mb} MB of memory where {sighting.ram_limit_mb} MB are allowed"
+    if sighting.vram_limit_mb is not None and sighting.vram_mb > sighting.vram_limit_mb:
+        return f"it used {sighting.vram_mb} MB of the GPU's memory where {sighting.vram_limit_mb} MB are allowed"
+    return ""
+
+
 def _cause(sighting: Sighting, patience: Patience) -> tuple[Cause | None, str]:
     if sighting.stop or sighting.urgent:
         return Cause.STOP, "it was asked to stop"
     ran_s = sighting.now_s - sighting.started_s
     if ran_s > sighting.wall_s:
         return Cause.WALL_TIME, f"it ran {ran_s:.0f} s where {sighting.wall_s:.0f} s are allowed"
+    if sighting.gpu_limit_s is not None and sighting.gpu_s > sighting.gpu_limit_s:
+        return (
+            Cause.GPU_TIME,
+            f"it held the GPU for {sighting.gpu_s:.0f} s where {sighting.gpu_limit_s:.0f} s are allowed",
+        )
     silent_s = sighting.now_s - sighting.beat_s
     if silent_s > patience.hung_s:
         return Cause.HUNG, f"it gave no sign of life for {silent_s:.0f} s"

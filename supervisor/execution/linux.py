@@ -11,6 +11,9 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 
+# Programs that remove the shared memory and semaphores of processes that ended without doing so, then end themselves.
+CARETAKERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,11 +52,13 @@ def _read(path: str) -> bytes:
 
 @dataclass(frozen=True)
 class Process:
-    """One row of the process table."""
+    """One row of the process table. `began`, in clock ticks since the machine's start, tells it from a later one with
+    the same pid."""
 
     pid: int
     parent: int
     session: int
+    began: int
 
 
 def processes() -> dict[int, Process]:
@@ -66,9 +71,10 @@ def processes() -> dict[int, Process]:
         if not row:
             continue
         # The command's name stands in parentheses and may hold any character, parentheses too.
-        state, parent, _group, session = row[row.rindex(b")") + 2 :].split(None, 4)[:4]
-        if state not in (b"Z", b"X"):
-            table[int(name)] = Process(int(name), int(parent), int(session))
+        fields = row[row.rindex(b")") + 2 :].split()
+        if fields[0] not in (b"Z", b"X"):
+            parent, session, began = (int(fields[column]) for column in (1, 3, 19))
+            table[int(name)] = Process(int(name), parent, session, began)
     return table
 
 
@@ -97,6 +103,28 @@ def with_argument(argument: str, table: Mapping[int, Process]) -> set[int]:
     """Pids of processes whose command line has this argument: the program started with it and all its mere forks."""
     wanted = argument.encode()
     return {pid for pid in table if wanted in _read(f"/proc/{pid}/cmdline").split(b"\0")}
+
+
+def caretakers(pids: Iterable[int]) -> set[int]:
+    """Of these processes those that clean up behind the others: killed with them, they leave /dev/shm as it is."""
+    return {pid for pid in pids if any(name in _read(f"/proc/{pid}/cmdline") for name in CARETAKERS)}
+
+
+def nameless(pids: Iterable[int]) -> set[int]:
+    """Of these processes those without a command line: between a fork and the program they are about to become."""
+    return {pid for pid in pids if not _read(f"/proc/{pid}/cmdline")}
+
+
+def holding(folder: str, name: str, table: Mapping[int, Process]) -> set[int]:
+    """Pids of processes whose name begins with `name` and that have the folder itself open."""
+    return {pid for pid in table if _read(f"/proc/{pid}/comm").startswith(name.encode()) and _holds(pid, folder)}
+
+
+def _holds(pid: int, path: str) -> bool:
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{entry}") == path for entry in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:  # it ended while we looked
+        return False
 
 
 def _kilobytes(path: str, names: tuple[str, ...]) -> int:

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from supervisor.errors import IncumbentError
 from supervisor.execution.attempt import Attempt
 from supervisor.execution.child import Order
-from supervisor.execution.executor import STOP_NAME, Exit, ExitKind, Launch
+from supervisor.execution.executor import STDERR_NAME, STOP_NAME, Exit, ExitKind, Launch
+from supervisor.execution.gpu import Gpu
 from supervisor.execution.ladder import Patience
 from supervisor.execution.leftovers import end_leftovers
 from supervisor.execution.server_link import Ended, PreloadFailed, Ready, Refused, ServerLink, Started, wait_readable
@@ -37,8 +38,8 @@ class PreloadError(IncumbentError):
 class LocalExecutor:
     """The Executor protocol with a fork server. `threads` is what numerical libraries may use in one trial.
 
-    `bound_address_space` sets RLIMIT_AS to what the process has at its start plus the budget's RAM. A GPU's driver
-    reserves far more addresses than it uses: switch it off there, memory in use is watched anyway.
+    Without a GPU, RLIMIT_AS is what the process has at its start plus the budget's RAM. A GPU's driver reserves far
+    more addresses than it uses: there memory in use is watched alone, the GPU's too, and a trial is told its share.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class LocalExecutor:
         preload: Sequence[str] = PRELOAD,
         patience: Patience | None = None,
         threads: int = 1,
-        bound_address_space: bool = True,
+        gpu: Gpu | None = None,
     ) -> None:
         self._slots = slots
         self._worker = worker
         self._preload = tuple(preload)
         self._patience = patience or Patience()
         self._threads = threads
-        self._bound_address_space = bound_address_space
+        self._gpu = gpu
         self._attempts: dict[str, Attempt] = {}
         self._exits: dict[str, Exit] = {}
         self._submitted = 0
@@ -69,12 +70,13 @@ class LocalExecutor:
             wait_readable([self._link.fileno()], LOOK_S)
 
     def submit(self, launch: Launch) -> str:
-        attempt = Attempt(launch, self._patience)
+        attempt = Attempt(launch, self._patience, self._gpu)
         if self.capacity() == 0:
             raise RuntimeError(f"all {self._slots} slots are taken")
         if any(attempt.folder == other.folder for other in self._attempts.values()):
             raise RuntimeError(f"{attempt.folder}: an attempt still runs here")
-        end_leftovers(attempt.folder)
+        if (launch.folder / STDERR_NAME).exists():  # opened before a fork: without it nothing ever ran here
+            end_leftovers(attempt.folder)
         (launch.folder / STOP_NAME).unlink(missing_ok=True)
         self._submitted += 1
         handle = f"{launch.iteration:06d}-{self._submitted}"
@@ -133,8 +135,9 @@ class LocalExecutor:
             return
         for handle, attempt in self._attempts.items():
             if attempt.ordered_s is None:
-                ram_mb = attempt.launch.budget.ram_mb if self._bound_address_space else None
-                self._link.order(Order(handle, attempt.folder, self._worker, ram_mb))
+                budget = attempt.launch.budget
+                ram_mb, vram = (budget.ram_mb, None) if self._gpu is None else (None, budget.vram_fraction)
+                self._link.order(Order(handle, attempt.folder, self._worker, ram_mb, vram))
                 attempt.ordered_s = time.monotonic()
 
     def _advance(self) -> None:
@@ -203,5 +206,5 @@ class LocalExecutor:
     def _end_lost(self, handle: str, attempt: Attempt, words: str) -> None:
         """RUNNING -> LOST, only once all its processes are gone: a retry must find the folder to itself."""
         if attempt.pid is None or attempt.gone(LOOK_S):
-            end_leftovers(attempt.folder, attempt.server_mark)
+            end_leftovers(attempt.folder, attempt.server_mark, attempt.family)
             self._finish(handle, attempt.exit(ExitKind.LOST, words))

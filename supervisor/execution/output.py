@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 from pathlib import Path
+
+from supervisor.journal.durable import FULL
 
 HEAD_BYTES = 256 * 1024
 TAIL_BYTES = 64 * 1024
@@ -20,7 +24,7 @@ class CappedLog:
         self._tail_bytes = tail_bytes
         self._tail = bytearray()  # the latest bytes, whether the head took them or not
         self._beyond = 0  # bytes after the head
-        self._stream = path.open("wb", buffering=0)
+        self._stream = _opened(path)
 
     def feed(self, data: bytes) -> None:
         head = data[: self._head_left]
@@ -51,3 +55,12 @@ class CappedLog:
     def _write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
             self._stream.write(data)
+
+
+def _opened(path: Path) -> io.FileIO:
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return Path(os.devnull).open("wb", buffering=0)

@@ -19,6 +19,7 @@ from supervisor.execution.child import Order
 MESSAGE_BYTES = 64 * 1024
 TAIL_BYTES = 4000
 CLOSE_WAIT_S = 5.0
+QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # or onnxruntime keeps a database and a thread to report its use with
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 # The package is found as the supervisor found it, whatever the working folder: sys.path travels as an argument. The
@@ -90,7 +91,7 @@ class ServerLink:
         reading, self._lifeline = os.pipe()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         # Read by numerical libraries when they load, so it must be set before the preload.
-        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        environment = {**os.environ, **QUIET, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
         self.mark = f"{os.getpid()}-{time.monotonic_ns()}"  # in the command line of the server and of its forks alone
         arguments = [str(theirs.fileno()), str(reading), path, self.mark]

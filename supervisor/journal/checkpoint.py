@@ -6,13 +6,14 @@ from older states than the newest one. The current snapshot and the one before i
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from supervisor.contract import SCHEMA, Json, Params, as_json, parse
-from supervisor.journal import durable
+from supervisor.contract import SCHEMA, Params, as_json, parse
+from supervisor.journal import durable, sealed
 from supervisor.record import Record
 from supervisor.state import State, fold_all
 
@@ -60,41 +61,32 @@ def snapshot_of(run_id: str, seed: int, base: State, tail: tuple[Record, ...], v
 
 def save(run_dir: Path, snapshot: Snapshot) -> None:
     """Write the snapshot; the one before it stays as `checkpoint.previous.json`."""
-    body = as_json(snapshot)
-    body["checksum"] = _checksum(body)
     path = run_dir / CHECKPOINT_NAME
     durable.link_previous(path, run_dir / PREVIOUS_NAME)
-    durable.write_json(path, body)
+    sealed.write(path, as_json(snapshot))
 
 
 def load(run_dir: Path) -> tuple[Snapshot | None, list[str]]:
-    """The newest intact snapshot, and a sentence for each file that is there and is not intact."""
+    """The newest intact snapshot, and a sentence for each file that is there and is not intact.
+
+    Raises IsADirectoryError for a folder in the place of one: the next snapshot could not be written.
+    """
     problems: list[str] = []
     for name in (CHECKPOINT_NAME, PREVIOUS_NAME):
         path = run_dir / name
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    for name in (CHECKPOINT_NAME, PREVIOUS_NAME):
+        path = run_dir / name
         try:
-            return _decode(path.read_bytes()), problems
+            return parse(Snapshot, sealed.decode(path.read_bytes(), trusting=False)), problems
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             problems.append(
                 f"{path} is damaged or was edited ({_first_line(error)}); the one before it, or the log, serves instead"
             )
     return None, problems
-
-
-def _decode(data: bytes) -> Snapshot:
-    body: dict[str, Json] = json.loads(data)
-    if not isinstance(body, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of error for every kind of damage
-    checksum = body.pop("checksum", None)
-    if checksum != _checksum(body):
-        raise ValueError("its checksum does not fit")
-    return parse(Snapshot, body)
-
-
-def _checksum(body: dict[str, Json]) -> str:
-    return durable.sha256_bytes(durable.canonical_json(body))
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from supervisor.errors import TryAgainError
 
@@ -23,6 +23,8 @@ failpoint: Callable[[str, Path], None] | None = None
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LIMITS = {errno.EDQUOT: "the quota is used up", errno.EFBIG: "the largest size of a file (ulimit -f) is reached"}
+LINE_BYTES = 1 << 14  # read at first in search of the last line
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,8 +79,9 @@ def _fsync(descriptor: int, operation: str, path: Path) -> None:
         ) from error
 
 
-def _names_a_full_disk(operation: Callable[P, R]) -> Callable[P, R]:
-    """Whatever call of the operation finds no room raises DiskFullError, so that the caller can wait."""
+def _names_the_file(operation: Callable[P, R]) -> Callable[P, R]:
+    """Whatever call of the operation fails says for which file; where it finds no room it raises DiskFullError, so that
+    the caller can wait."""
 
     @functools.wraps(operation)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -88,7 +91,8 @@ def _names_a_full_disk(operation: Callable[P, R]) -> Callable[P, R]:
             raise
         except OSError as error:
             if error.errno in FULL:
-                raise DiskFullError(error.errno, f"no space left for {args[0]}") from error
+                raise DiskFullError(error.errno, f"{LIMITS.get(error.errno, 'no space left')} for {args[0]}") from error
+            error.filename, error.filename2 = str(args[0]), None  # not the temporary one, which says nothing to people
             raise
 
     return guarded
@@ -114,7 +118,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")
 
 
-@_names_a_full_disk
+@_names_the_file
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file by `data`: after a crash anywhere it holds the old bytes or the new ones, whole.
 
@@ -142,7 +146,7 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, canonical_json(value) + b"\n")
 
 
-@_names_a_full_disk
+@_names_the_file
 def append(path: Path, data: bytes, expected_size: int | None = None) -> int:
     """Append and fsync; the new size in bytes. Opened for each call, so a rename or rotation in between is seen.
 
@@ -169,7 +173,7 @@ def append(path: Path, data: bytes, expected_size: int | None = None) -> int:
     return size + len(data)
 
 
-@_names_a_full_disk
+@_names_the_file
 def truncate(path: Path, size: int) -> None:
     """Cut a torn tail off, durably."""
     _step("truncate", path)
@@ -181,20 +185,50 @@ def truncate(path: Path, size: int) -> None:
         os.close(descriptor)
 
 
-@_names_a_full_disk
+def cut_torn_tail(path: Path) -> int:
+    """Cut what a killed writer or a power cut left of a last line off, durably; the number of bytes cut.
+
+    A line with NUL bytes is such a rest, its end may be there or not: a file system may have made the file's length
+    durable before all of its bytes.
+    """
+    if not path.exists():
+        return 0
+    size = whole = path.stat().st_size
+    with path.open("rb") as stream:
+        while (line := _last_line(stream, whole)) and (not line.endswith(b"\n") or b"\0" in line):
+            whole -= len(line)
+    if whole < size:
+        truncate(path, whole)
+    return size - whole
+
+
+def _last_line(stream: BinaryIO, size: int) -> bytes:
+    """The last of the first `size` bytes' lines."""
+    length = LINE_BYTES
+    while True:
+        start = max(0, size - length)
+        stream.seek(start)
+        data = stream.read(size - start)
+        newline = data.rfind(b"\n", 0, -1)
+        if newline >= 0 or start == 0:
+            return data[newline + 1 :]
+        length *= 2
+
+
+@_names_the_file
 def link_previous(path: Path, previous: Path) -> None:
     """Keep the current file as `previous` by a hard link, so that there is never a moment without `path`."""
-    if not path.exists():
-        return
     temporary = _temporary(previous)
     temporary.unlink(missing_ok=True)
+    if not path.exists() or (previous.exists() and previous.samefile(path)):
+        return  # renaming one name of a file to another of its names would do nothing and leave both
     _step("link", previous)
     os.link(path, temporary)
     _step("rename_previous", previous)
     os.rename(temporary, previous)
 
 
-@_names_a_full_disk
+@_names_the_file
 def make_folder(path: Path) -> None:
     """Create the folder (parents too) and make its entry durable."""
     if path.is_dir():
@@ -204,7 +238,15 @@ def make_folder(path: Path) -> None:
     sync_folder(path.parent)
 
 
-@_names_a_full_disk
+@_names_the_file
+def mark(path: Path) -> None:
+    """An empty file, if there is none; a power cut may take it back, so what it says must be safe to lose."""
+    if not path.exists():
+        _step("mark", path)
+        path.touch()
+
+
+@_names_the_file
 def remove(path: Path) -> None:
     """Remove a file if it is there; a crash may bring it back, so what is removed must be safe to find again."""
     if path.exists() or path.is_symlink():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from supervisor.contract import Json
 from supervisor.journal import durable
 
 EVENTS_NAME = "events.jsonl"
+PREVIOUS_NAME = "events.previous.jsonl"
+LIMIT_BYTES = 32 * 2**20  # a file of this size becomes the previous one: a run that leaves at once writes without end
 
 
 class Events:
@@ -20,6 +23,7 @@ class Events:
         self._now_text = now_text
         self._announce = announce
         self._lock = threading.Lock()
+        self._begun = False
 
     def write(self, event: str, reason: str, **details: Json) -> None:
         """One line: event, reason, at, and the details. `reason` is a sentence for people."""
@@ -27,6 +31,10 @@ class Events:
         with self._lock:
             self._announce(f"{event}: {reason}")
             try:
-                durable.append(self._path, durable.canonical_json(line) + b"\n")
+                if not self._begun:
+                    durable.cut_torn_tail(self._path)
+                    self._begun = True
+                if durable.append(self._path, durable.canonical_json(line) + b"\n") >= LIMIT_BYTES:
+                    os.replace(self._path, self._path.with_name(PREVIOUS_NAME))
             except durable.DiskFullError as error:
                 self._announce(f"{event} stands on the console alone: {error}")

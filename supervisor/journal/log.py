@@ -7,28 +7,28 @@ its identity is compared with what was remembered.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 import re
 import sys
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from supervisor.contract import Json, as_json, parse
 from supervisor.errors import DamagedStateError
-from supervisor.journal import durable
+from supervisor.journal import durable, log_files
+from supervisor.journal.log_files import LogFiles, settled
 from supervisor.record import FIRST_CHAIN, Record
 
-LOG_NAME = "training_log.jsonl"
+LOG_NAME = log_files.LOG_NAME
 ITERATION = re.compile(rb'"iteration":(\d+)')  # as canonical JSON spells it
-PIECE_BYTES = 1 << 20
-NOT_OURS = (-1, -1)  # the identity of no file
+END_BYTES = 1 << 16  # more than a line has
+MAKES_A_VERSION = b'"version":"'  # canonical JSON spells it so, or null
+REMEDY = "restore it from a copy, or move the file aside to go on from the last snapshot"
 
 
 class LogRewrittenError(Exception):
@@ -61,16 +61,20 @@ class LogLines:
 
 
 def read_log(run_dir: Path) -> LogLines:
-    """All lines of the folder, compressed rotations too; a torn first or last line is left out, a line twice is taken
-    once, a rotation that cannot be unpacked is treated as not there.
+    """All lines of the folder, rotations too; a torn first or last line is left out, a line twice is taken once, a
+    rotation that cannot be unpacked is treated as not there.
 
     Raises DamagedStateError naming file and line where any other line is no record.
     """
-    files = _LogFiles(_log_files(run_dir))
+    return settled(run_dir, _read_log)
+
+
+def _read_log(paths: Sequence[Path]) -> LogLines:
+    files = LogFiles(paths)
     chains = _Chains()
     records: dict[int, Record] = {}
     for path, number, text in files.lines():
-        line = _decode(path, number, text)
+        line = decode_line(path, number, text)
         record = _record(path, number, line)
         chains.add(record, line, records)
         records[record.iteration] = record
@@ -84,17 +88,19 @@ def read_latest(run_dir: Path, after: int, count: int) -> tuple[Record, ...]:
     For readers that look again and again: older lines are passed over undecoded, and older files left closed where the
     newer ones hold everything. Raises DamagedStateError.
     """
+    return settled(run_dir, lambda paths: _read_latest(paths, after, count))
+
+
+def _read_latest(paths: Sequence[Path], after: int, count: int) -> tuple[Record, ...]:
     found: dict[int, Record] = {}
-    for path in reversed(_log_files(run_dir)):
+    for path in reversed(paths):
         wanted: dict[int, bytes] = {}
         recent: deque[tuple[int, bytes]] = deque(maxlen=count)
-        for _, number, text in _LogFiles([path]).lines():
+        for _, number, text in LogFiles([path]).lines():
             recent.append((number, text))
             if _highest_iteration(text) > after:
                 wanted[number] = text
-        here = [
-            _record(path, number, _decode(path, number, text)) for number, text in {**wanted, **dict(recent)}.items()
-        ]
+        here = [record_of(path, number, text) for number, text in {**wanted, **dict(recent)}.items()]
         found = {record.iteration: record for record in here} | found
         newer = [iteration for iteration in found if iteration > after]
         if len(found) >= count and len(newer) == max(newer, default=after) - after:
@@ -107,9 +113,13 @@ def version_records(run_dir: Path) -> Iterator[Record]:
 
     For readers beside the supervisor: weeks of lines take them milliseconds. Raises DamagedStateError.
     """
-    for path, number, text in _LogFiles(_log_files(run_dir)).lines():
-        if b'"version":"' in text:  # canonical JSON spells it so, or null
-            record = _record(path, number, _decode(path, number, text))
+    yield from settled(run_dir, lambda paths: list(_version_records(paths)))
+
+
+def _version_records(paths: Sequence[Path]) -> Iterator[Record]:
+    for path, number, text in LogFiles(paths).lines():
+        if MAKES_A_VERSION in text:
+            record = record_of(path, number, text)
             if record.made_version is not None:
                 yield record
 
@@ -153,93 +163,42 @@ def _chain_before(record: Record, known: Mapping[int, Record]) -> str | None:
     return previous.chain if previous else None
 
 
-def _log_files(run_dir: Path) -> list[Path]:
-    rotated = sorted(run_dir.glob("training_log*.jsonl.gz"))
-    plain = run_dir / LOG_NAME
-    return [*rotated, *([plain] if plain.exists() else [])]
-
-
-class _LogFiles:
-    """The complete lines of a log's files one by one, and what had to be left out."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-        self.torn_first_line = False
-        self.unreadable: list[Path] = []
-
-    def lines(self) -> Iterator[tuple[Path, int, bytes]]:
-        """File, number of the line from 1, and the line."""
-        for path in self._paths:
-            if path.suffix == ".gz" and not _can_be_unpacked(path):
-                self.unreadable.append(path)
-                continue
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-                lines = enumerate(_whole_lines(stream), start=1)
-                for number, text in lines if path.suffix == ".gz" else self._behind_a_torn_one(lines):
-                    yield path, number, text
-
-    def _behind_a_torn_one(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-        """A first line that is no JSON is what `tail -c` leaves, if others follow it; alone it may be anything."""
-        first, second = next(lines, None), next(lines, None)
-        if first is not None and second is not None and not _is_json(first[1]):
-            self.torn_first_line = True
-            first = None
-        return chain((pair for pair in (first, second) if pair is not None), lines)
-
-
-def _whole_lines(stream: Iterable[bytes]) -> Iterator[bytes]:
-    return (text for text in stream if text.endswith(b"\n"))
-
-
-def _can_be_unpacked(path: Path) -> bool:
-    """Whether the rotation is whole: somebody's gzip may be at work, or have been killed."""
-    try:
-        with gzip.open(path) as stream:
-            while stream.read(PIECE_BYTES):
-                pass
-    except (OSError, EOFError, zlib.error):
-        return False
-    return True
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _decode(path: Path, number: int, text: bytes) -> dict[str, Json]:
+def decode_line(path: Path, number: int, text: bytes) -> dict[str, Json]:
     try:
         line = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DamagedStateError(
-            f"{path}:{number}: not a JSON line ({error}); restore it from a copy, or move the file aside to go on"
-            " from the last snapshot"
-        ) from error
+        raise DamagedStateError(f"{path}:{number}: not a JSON line ({error}); {REMEDY}") from error
     if not isinstance(line, dict):
-        raise DamagedStateError(f"{path}:{number}: a line must be a JSON object")
+        raise DamagedStateError(f"{path}:{number}: a line must be a JSON object; {REMEDY}")
     return line
+
+
+def record_of(path: Path, number: int, text: bytes) -> Record:
+    """The record of a line. Raises DamagedStateError naming file and line where it is none."""
+    return _record(path, number, decode_line(path, number, text))
 
 
 def _record(path: Path, number: int, line: dict[str, Json]) -> Record:
     try:
         return parse(Record, line)
     except ValueError as error:
-        raise DamagedStateError(f"{path}:{number}: not a line of this program: {error}") from error
+        raise DamagedStateError(f"{path}:{number}: not a line of this program: {error}; {REMEDY}") from error
 
 
 def cut_torn_tail(run_dir: Path) -> int:
     """Cut an unfinished last line off, durably; the number of bytes cut."""
-    path = run_dir / LOG_NAME
-    if not path.exists():
-        return 0
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if end < len(data):
-        durable.truncate(path, end)
-    return len(data) - end
+    return durable.cut_torn_tail(run_dir / LOG_NAME)
+
+
+class _Seen(NamedTuple):
+    """What a file looked like: enough to notice that somebody else wrote, replaced or shortened it."""
+
+    inode: int
+    size: int
+    last_line: bytes
+
+
+NOT_OURS = _Seen(-1, -1, b"")  # no file looks like it
 
 
 class Log:
@@ -248,24 +207,27 @@ class Log:
     def __init__(self, run_dir: Path, last_chain: str) -> None:
         self.path = run_dir / LOG_NAME
         self.last_chain = last_chain
-        self._identity: tuple[int, int] | None = self._look()
+        self._left = self._look()
 
-    def _look(self) -> tuple[int, int] | None:
+    def _look(self) -> _Seen | None:
         try:
-            status = os.stat(self.path)
+            with self.path.open("rb") as stream:
+                status = os.fstat(stream.fileno())
+                stream.seek(max(0, status.st_size - END_BYTES))
+                end = stream.read()
         except FileNotFoundError:
             return None
-        return status.st_ino, status.st_size
+        return _Seen(status.st_ino, status.st_size, end[end.rfind(b"\n", 0, -1) + 1 :])
 
     def commit(self, record: Record) -> Record:
         """Append the line with its chain and fsync: the commit. The record as it stands in the file.
 
         Raises LogRewrittenError, with nothing written, when the file is not the one this object left behind.
         """
-        if self._look() != self._identity:
+        if self._look() != self._left:
             raise LogRewrittenError
         line = chained(record, self.last_chain)
-        self._append(encode(line), self._identity)
+        self._append(encode(line), self._left)
         self.last_chain = line.chain
         return line
 
@@ -275,19 +237,19 @@ class Log:
 
         Until everything is written the file counts as somebody else's: a `commit` then raises LogRewrittenError.
         """
-        self._identity = NOT_OURS
+        self._left = NOT_OURS
         cut_torn_tail(self.path.parent)
         found = self._look()
         missing = b"".join(encode(record) for record in records)
         if missing:
             self._append(missing, found)
         else:
-            self._identity = found
+            self._left = found
 
-    def _append(self, data: bytes, found: tuple[int, int] | None) -> None:
-        """To the file that was found with this identity."""
+    def _append(self, data: bytes, found: _Seen | None) -> None:
+        """To the file that looked like this."""
         try:
-            durable.append(self.path, data, expected_size=found[1] if found else 0)
+            durable.append(self.path, data, expected_size=found.size if found else 0)
         except ValueError as error:
             raise LogRewrittenError from error
-        self._identity = self._look()
+        self._left = self._look()

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from supervisor.contract import Version, as_json
 from supervisor.errors import DamagedStateError
+from supervisor.execution.attempts import LONGEST_LOOK_BACK
 from supervisor.journal import checkpoint
 from supervisor.journal.checkpoint import Snapshot
-from supervisor.journal.log import LOG_NAME, LogLines, chain_of, cut_torn_tail, read_latest, read_log, version_records
+from supervisor.journal.log import LOG_NAME, chain_of, cut_torn_tail, read_latest, version_records
+from supervisor.journal.log_scan import Scan, scan_log, walk_log
+from supervisor.journal.trial_folder import all_folders
 from supervisor.record import FIRST_CHAIN, Record
-from supervisor.state import State, TargetState, fold, fold_all
+from supervisor.state import State, TargetState, fold
+
+LATEST_LINES = LONGEST_LOOK_BACK  # that are kept decoded, whatever the snapshot covers
+MOST_HELD = 1000  # lines behind a snapshot that are held in memory against their loss
 
 
 @dataclass(frozen=True)
@@ -25,17 +32,44 @@ class Note:
 
 @dataclass(frozen=True)
 class Recovered:
-    """`states` are the last W states, newest last; `records` all lines that the log still holds, in order."""
+    """`states` are the last W states, newest last; `records` the latest lines that the log still holds, in order."""
 
+    run_dir: Path
     states: tuple[State, ...]
     tail: tuple[Record, ...]  # the records between states[0] and states[-1]
     records: tuple[Record, ...]
     since_snapshot: tuple[Record, ...]  # committed after the newest snapshot: appended again if somebody removes them
     notes: tuple[Note, ...]
+    snapshot_due: bool = False  # too many lines are newer than the newest snapshot to hold them
+    versions: Mapping[str, str] = field(default_factory=dict)  # of program and libraries when the snapshot was taken
 
     @property
     def state(self) -> State:
         return self.states[-1]
+
+
+class _Walk:
+    """The fold over lines that come one by one; keeps no more of them than is asked for later."""
+
+    def __init__(self, base: State, window: int, held_behind: int) -> None:
+        self.states = deque([base], maxlen=window)
+        self._latest = deque[Record](maxlen=window)
+        self._held_behind = held_behind
+        self.held: list[Record] = []
+        self.too_many = False
+
+    def over(self, records: Iterable[Record]) -> _Walk:
+        for record in records:
+            self.states.append(fold(self.states[-1], record))
+            self._latest.append(record)
+            if record.iteration > self._held_behind and not self.too_many:
+                self.held.append(record)
+                self.too_many = len(self.held) > MOST_HELD
+        return self
+
+    @property
+    def tail(self) -> tuple[Record, ...]:
+        return tuple(record for record in self._latest if record.iteration > self.states[0].iteration)
 
 
 def recover(run_dir: Path, run_id: str, window: int) -> Recovered:
@@ -49,37 +83,39 @@ def recover(run_dir: Path, run_id: str, window: int) -> Recovered:
         notes.append(
             Note("torn_line", f"{LOG_NAME} ended in an unfinished line of {cut} bytes; its iteration runs again")
         )
-    log = read_log(run_dir)
-    notes += _oddities(log)
     snapshot, problems = checkpoint.load(run_dir)
+    log = scan_log(run_dir, snapshot.iteration if snapshot else None, LATEST_LINES)
+    notes += _oddities(log)
     notes += [Note("checkpoint_damaged", problem) for problem in problems]
-    _same_run(run_dir, run_id, snapshot, log.records)
-    start = _start(snapshot, log.records)
-    _refuse_unreadable(log, snapshot, start)
-    if start is None:
-        base, tail = _history_lost(log.records)
-        notes.append(Note("history_lost", _history_lost_reason(log.records)))
+    _same_run(run_dir, run_id, snapshot, log.run_ids)
+    behind = _behind(snapshot, log.records)
+    if snapshot is not None and behind is not None:
+        base = snapshot.base
+        walk = _Walk(base, window, snapshot.iteration)
+        walk.over(_unbroken(run_dir, base, (*snapshot.tail, *behind)))
     else:
-        base, tail = start
-    _refuse_breaks(run_dir, base, tail)
+        base, lost = _without_snapshot(run_dir, log)
+        _refuse_unreadable(log, lost)
+        if lost:
+            notes.append(Note("history_lost", _history_lost_reason(base.iteration)))
+        covered = snapshot.iteration if snapshot else 0
+        walk = walk_log(run_dir, lambda records: _Walk(base, window, covered).over(_unbroken(run_dir, base, records)))
     older = [iteration for iteration in log.breaks if iteration <= base.iteration]
     if older:
         notes.append(Note("chain_broken", f"lines of iterations {older} were changed by somebody; the snapshot stands"))
-    states = [base]
-    for record in tail:
-        states.append(fold(states[-1], record))
-    kept = states[-window:]
-    snapshot_iteration = snapshot.iteration if snapshot else 0
     return Recovered(
-        states=tuple(kept),
-        tail=tuple(record for record in tail if record.iteration > kept[0].iteration),
+        run_dir=run_dir,
+        states=tuple(walk.states),
+        tail=walk.tail,
         records=log.records,
-        since_snapshot=tuple(record for record in tail if record.iteration > snapshot_iteration),
+        since_snapshot=() if walk.too_many else tuple(walk.held),
         notes=tuple(notes),
+        snapshot_due=walk.too_many,
+        versions=snapshot.versions if snapshot else {},
     )
 
 
-def _oddities(log: LogLines) -> list[Note]:
+def _oddities(log: Scan) -> list[Note]:
     notes = [
         Note("rotation_unreadable", f"{path} cannot be unpacked and is treated as not there") for path in log.unreadable
     ]
@@ -89,11 +125,9 @@ def _oddities(log: LogLines) -> list[Note]:
     return notes
 
 
-def _refuse_unreadable(
-    log: LogLines, snapshot: Snapshot | None, start: tuple[State, tuple[Record, ...]] | None
-) -> None:
+def _refuse_unreadable(log: Scan, lost: bool) -> None:
     """Raises DamagedStateError where lines are missing that an unreadable rotation must have held."""
-    if not log.unreadable or (start is not None and (snapshot is not None or log.records)):
+    if not log.unreadable or (log.count and not lost):
         return
     files = ", ".join(map(str, log.unreadable))
     raise DamagedStateError(
@@ -102,20 +136,30 @@ def _refuse_unreadable(
     )
 
 
-def _start(snapshot: Snapshot | None, records: tuple[Record, ...]) -> tuple[State, tuple[Record, ...]] | None:
-    """A base state and the contiguous records after it; None where neither snapshot nor whole log is left."""
-    if snapshot is not None:
-        after = tuple(record for record in records if record.iteration > snapshot.iteration)
-        if not after or after[0].iteration == snapshot.iteration + 1:
-            return snapshot.base, (*snapshot.tail, *after)
-    if not records or records[0].iteration == 1:
-        return State(), records
-    return None
+def _behind(snapshot: Snapshot | None, records: Iterable[Record]) -> tuple[Record, ...] | None:
+    """The lines behind the snapshot; None where there is no snapshot, or where some of them are missing."""
+    if snapshot is None:
+        return None
+    behind = tuple(record for record in records if record.iteration > snapshot.iteration)
+    return behind if not behind or behind[0].iteration == snapshot.iteration + 1 else None
 
 
-def _refuse_breaks(run_dir: Path, base: State, tail: Iterable[Record]) -> None:
+def _without_snapshot(run_dir: Path, log: Scan) -> tuple[State, bool]:
+    """What to start from where the log alone is left; whether its beginning, and with it history, is lost."""
+    if log.first == 1 or (log.first is None and _last_committed(run_dir) == 0):
+        return State(), False
+    return State(iteration=log.first - 1 if log.first is not None else _last_committed(run_dir)), True
+
+
+def _last_committed(run_dir: Path) -> int:
+    """The last iteration whose trial folder says that its line was written, whatever became of the line."""
+    return max((folder.iteration for folder in all_folders(run_dir) if folder.was_committed), default=0)
+
+
+def _unbroken(run_dir: Path, base: State, records: Iterable[Record]) -> Iterator[Record]:
+    """The records, each after the one before it. Raises DamagedStateError where one does not follow."""
     previous_chain, previous_iteration = base.chain, base.iteration
-    for record in tail:
+    for record in records:
         expected = chain_of(previous_chain, as_json(replace(record)))
         trusted = previous_chain == FIRST_CHAIN and previous_iteration != 0
         if record.iteration != previous_iteration + 1 or (record.chain != expected and not trusted):
@@ -125,26 +169,23 @@ def _refuse_breaks(run_dir: Path, base: State, tail: Iterable[Record]) -> None:
                 f" back, or remove all lines from iteration {previous_iteration + 1} on: they are run again"
             )
         previous_chain, previous_iteration = record.chain, record.iteration
+        yield record
 
 
-def _same_run(run_dir: Path, run_id: str, snapshot: Snapshot | None, records: tuple[Record, ...]) -> None:
-    found = {record.run_id for record in records} | ({snapshot.run_id} if snapshot else set())
-    if found - {run_id}:
+def _same_run(run_dir: Path, run_id: str, snapshot: Snapshot | None, of_lines: Iterable[str]) -> None:
+    others = {*of_lines, *([snapshot.run_id] if snapshot else [])} - {run_id}
+    if others:
         raise DamagedStateError(
-            f"{run_dir}: run.json says run {run_id}, but log or checkpoint belong to {sorted(found - {run_id})};"
-            " give each run a folder of its own (--run-dir)"
+            f"{run_dir / LOG_NAME} or a checkpoint beside it belong to {sorted(others)}, and this is run {run_id}; give"
+            " each run a folder of its own (--run-dir), restore from a copy what was changed, or put run.json back if"
+            " it was lost: settings have changed since then"
         )
 
 
-def _history_lost(records: tuple[Record, ...]) -> tuple[State, tuple[Record, ...]]:
-    """Both snapshots are gone and the log starts late: go on from its first line, on trust."""
-    return State(iteration=records[0].iteration - 1), records
-
-
-def _history_lost_reason(records: tuple[Record, ...]) -> str:
+def _history_lost_reason(before: int) -> str:
     return (
-        f"no intact checkpoint, and the log starts at iteration {records[0].iteration}: going on with the incumbents"
-        " that its lines and active.json name; earlier search state is gone"
+        f"no intact checkpoint, and no line up to iteration {before}: going on with the incumbents that later lines and"
+        " active.json name; earlier search state is gone"
     )
 
 
@@ -164,17 +205,29 @@ def recover_reading(run_dir: Path, run_id: str, recent: int) -> tuple[State, tup
 
     Lines that the snapshot covers are not decoded but for the recent ones.
     """
+    states, records = _look(run_dir, run_id, 1, recent)
+    return states[-1], records
+
+
+def states_reading(run_dir: Path, run_id: str, window: int) -> tuple[State, ...]:
+    """The last `window` states, newest last, for somebody who only looks."""
+    return _look(run_dir, run_id, window, recent=0)[0]
+
+
+def _look(run_dir: Path, run_id: str, window: int, recent: int) -> tuple[tuple[State, ...], tuple[Record, ...]]:
     snapshot, _ = checkpoint.load(run_dir)
-    start = None
-    if snapshot is not None:
-        records = read_latest(run_dir, snapshot.iteration, recent)
-        start = _start(snapshot, records)
-    if start is None:  # no snapshot, or lines behind it are missing
-        records = read_log(run_dir).records
-        start = _start(None, records) or _history_lost(records)
-    _same_run(run_dir, run_id, snapshot, records)
-    base, tail = start
-    return fold_all(base, tail), records
+    records = read_latest(run_dir, snapshot.iteration, recent) if snapshot else ()
+    behind = _behind(snapshot, records)
+    if snapshot is None or behind is None:  # or lines behind it are missing
+        log = scan_log(run_dir, None, recent)
+        base, _ = _without_snapshot(run_dir, log)
+        walk = walk_log(run_dir, lambda lines: _Walk(base, window, 0).over(lines))
+        records, run_ids = log.records, log.run_ids
+    else:
+        walk = _Walk(snapshot.base, window, 0).over((*snapshot.tail, *behind))
+        run_ids = frozenset(record.run_id for record in records)
+    _same_run(run_dir, run_id, snapshot, run_ids)
+    return tuple(walk.states), records
 
 
 def known_versions(run_dir: Path) -> dict[str, dict[str, Version]]:

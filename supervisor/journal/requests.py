@@ -5,14 +5,13 @@ A pause is the file itself: as long as it lies there and no later `resume` came,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from supervisor.contract import SCHEMA, Json, as_json, parse
-from supervisor.journal import durable
+from supervisor.journal import durable, sealed
 
 FOLDER_NAME = "requests"
 
@@ -47,8 +46,13 @@ def drop(run_dir: Path, request: Request) -> Path:
     folder = run_dir / FOLDER_NAME
     durable.make_folder(folder)
     path = folder / f"{request.id}.json"
-    durable.write_json(path, as_json(request))
+    sealed.write(path, as_json(request))
     return path
+
+
+def next_sequence(run_dir: Path, now_ns: int) -> int:
+    """A place behind all that wait: with a clock set back a `resume` must not go before the `pause` that it answers."""
+    return max([now_ns, *(request.sequence + 1 for request in waiting(run_dir)[0])])
 
 
 def waiting(run_dir: Path) -> tuple[list[Request], list[str]]:
@@ -58,7 +62,7 @@ def waiting(run_dir: Path) -> tuple[list[Request], list[str]]:
     folder = run_dir / FOLDER_NAME
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         try:
-            found.append(parse(Request, json.loads(path.read_bytes())))
+            found.append(parse(Request, sealed.read(path)))
         except FileNotFoundError:
             continue  # taken back by its author between listing and reading
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,22 +9,30 @@ from pathlib import Path
 from typing import TypeVar
 
 from supervisor.contract import DuelResult, DuelSpec, Json, TrialResult, TrialSpec, as_json, parse
-from supervisor.errors import DamagedStateError
-from supervisor.journal import durable
+from supervisor.errors import TryAgainError
+from supervisor.journal import durable, sealed
 
 FOLDER_NAME = "trials"
 COMMITTED_NAME = "committed"
 FACTS_NAME = "facts.jsonl"
+GAMES_NAME = "games.jsonl"
+SPEC_NAME = "trial.json"
+RESULT_NAME = "result.json"
+DUEL_NAME = "duel.json"
+DUEL_RESULT_NAME = "duel_result.json"
 KEPT_NAMES = frozenset(
-    {COMMITTED_NAME, FACTS_NAME}
-    | {"trial.json", "result.json", "duel.json", "duel_result.json", "games.jsonl", "stderr.log"}
+    {COMMITTED_NAME, FACTS_NAME, GAMES_NAME} | {SPEC_NAME, RESULT_NAME, DUEL_NAME, DUEL_RESULT_NAME, "stderr.log"}
 )
 RESUME_NAMES = frozenset(
-    {"weights.pt", "weights.previous.pt", "progress.json"} | {"built.json", "model.onnx", "final.pt", "games.jsonl"}
+    {"weights.pt", "weights.previous.pt", "progress.json"} | {"built.json", "model.onnx", "final.pt", GAMES_NAME}
 )
 CANDIDATE_FOLDERS = "c[0-6]"  # of a confirmation's builds
 
 T = TypeVar("T")
+
+
+class DamagedTrialError(TryAgainError):
+    """A file of a trial in flight is not as it was written. The next start sees to it: see mending.py."""
 
 
 @dataclass(frozen=True)
@@ -51,58 +58,49 @@ class TrialFolder:
         return self.path / "final.pt"
 
     def create(self, spec: TrialSpec) -> None:
-        """Make the proposal durable: from here on it is never proposed again."""
+        """Make the proposal durable: from here on it is never proposed again. The requests that it answers come first,
+        so that even without the proposal they are not lost."""
         durable.make_folder(self.path)
-        durable.write_json(self.path / "trial.json", as_json(spec))
+        known = self.facts()
+        for fact in spec.facts:
+            if dict(fact) not in known:
+                sealed.append_line(self.path / FACTS_NAME, fact)
+        self._write(SPEC_NAME, spec)
+
+    def keep(self, spec: TrialSpec) -> None:
+        """Write the proposal again where it does not stand as it was made."""
+        path = self.path / SPEC_NAME
+        if not path.is_file() or path.read_bytes() != sealed.encode(as_json(spec)):
+            self._write(SPEC_NAME, spec)
 
     def spec(self) -> TrialSpec | None:
-        return self._read("trial.json", TrialSpec)
+        return self._read(SPEC_NAME, TrialSpec)
 
     def result(self) -> TrialResult | None:
-        return self._read("result.json", TrialResult)
+        return self._read(RESULT_NAME, TrialResult)
 
     def duel(self) -> DuelSpec | None:
-        return self._read("duel.json", DuelSpec)
+        return self._read(DUEL_NAME, DuelSpec)
 
     def duel_result(self) -> DuelResult | None:
-        return self._read("duel_result.json", DuelResult)
+        return self._read(DUEL_RESULT_NAME, DuelResult)
 
     def write_result(self, result: TrialResult) -> None:
-        durable.write_json(self.path / "result.json", as_json(result))
+        self._write(RESULT_NAME, result)
 
     def write_duel(self, duel: DuelSpec) -> None:
-        durable.write_json(self.path / "duel.json", as_json(duel))
+        self._write(DUEL_NAME, duel)
 
     def write_duel_result(self, result: DuelResult) -> None:
-        durable.write_json(self.path / "duel_result.json", as_json(result))
+        self._write(DUEL_RESULT_NAME, result)
 
     def add_fact(self, fact: str, **details: Json) -> None:
-        """One durable line about something the outside world decided; what a killed writer left unfinished goes."""
-        path = self.path / FACTS_NAME
-        data = path.read_bytes() if path.exists() else b""
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            durable.truncate(path, whole)
-        line: dict[str, Json] = {"fact": fact, **details}
-        durable.append(path, durable.canonical_json(line) + b"\n")
+        """One durable line about something the outside world decided."""
+        sealed.append_line(self.path / FACTS_NAME, {"fact": fact, **details})
 
     def facts(self) -> list[dict[str, Json]]:
-        """The complete lines; a torn last one never counted. Raises DamagedStateError naming file and line."""
-        path = self.path / FACTS_NAME
-        data = path.read_bytes() if path.exists() else b""
-        lines = data[: data.rfind(b"\n") + 1].splitlines()
-        return [self._fact(path, number, line) for number, line in enumerate(lines, start=1)]
-
-    def _fact(self, path: Path, number: int, text: bytes) -> dict[str, Json]:
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            line = None
-        if not isinstance(line, dict) or not isinstance(line.get("fact"), str):
-            raise DamagedStateError(
-                f"{path}:{number}: no fact of this program; remove the folder {self.path} to run this iteration again"
-            )
-        return line
+        """The whole lines; one that is torn or damaged does not count."""
+        return [*sealed.read_lines(self.path / FACTS_NAME, as_fact).whole]
 
     def progress_mark(self) -> str:
         """A value that changes whenever the trial saved something new: weights, a block of games, a built file."""
@@ -110,7 +108,7 @@ class TrialFolder:
         for path in sorted(self.path.rglob("*")):
             if path.name in ("progress.json", "built.json", "failed.json"):
                 parts.append(durable.sha256_file(path))
-            elif path.name == "games.jsonl":
+            elif path.name == GAMES_NAME:
                 parts.append(str(path.stat().st_size))
         return ":".join(parts)
 
@@ -120,7 +118,7 @@ class TrialFolder:
         Games go with the build they were played with. A finished build (`result.json`) stays as it is. Only the folder
         and its candidates' own are touched: deeper a target's own files may have the same names.
         """
-        if (self.path / "result.json").exists():
+        if (self.path / RESULT_NAME).exists():
             return
         for folder in (self.path, *sorted(self.path.glob(CANDIDATE_FOLDERS))):
             found = [folder / name for name in sorted(RESUME_NAMES) if (folder / name).is_file()]
@@ -137,27 +135,41 @@ class TrialFolder:
     def tidy(self) -> None:
         """After the commit: the weights go, the JSON stays."""
         if self.path.is_dir():
-            (self.path / COMMITTED_NAME).touch()
-        for path in sorted(self.path.iterdir()) if self.path.is_dir() else []:
-            if path.is_dir():
+            durable.mark(self.path / COMMITTED_NAME)
+        for path in self.remains():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name not in KEPT_NAMES:
+            else:
                 durable.remove(path)
+
+    def remains(self) -> list[Path]:
+        """What is needless once the line is committed: weights, work folders, half-written files."""
+        entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        return [path for path in entries if path.name not in KEPT_NAMES or path.is_dir()]
 
     def remove(self) -> None:
         if self.path.is_dir():
             shutil.rmtree(self.path)
 
+    def _write(self, name: str, value: TrialSpec | TrialResult | DuelSpec | DuelResult) -> None:
+        sealed.write(self.path / name, as_json(value))
+
     def _read(self, name: str, cls: type[T]) -> T | None:
         path = self.path / name
         try:
-            return parse(cls, json.loads(path.read_bytes()))
+            return parse(cls, sealed.read(path))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise DamagedStateError(
-                f"{path} is damaged ({error}); remove the folder {self.path} to run this iteration again"
-            ) from error
+            what = str(error).splitlines()[0]
+            raise DamagedTrialError(f"{path} is damaged ({what}); start again: what it said is made again") from error
+
+
+def as_fact(line: dict[str, Json]) -> dict[str, Json]:
+    """Raises ValueError for a line that is none."""
+    if not isinstance(line.get("fact"), str):
+        raise ValueError("no fact of this program")  # noqa: TRY004 - one kind of error for every kind of damage
+    return line
 
 
 def all_folders(run_dir: Path) -> Iterator[TrialFolder]:

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pydantic
-
 from supervisor.contract import Decision, DuelSpec, TestPlan, parse
 from supervisor.errors import IncumbentError, UsageError
+from supervisor.journal import sealed
 from supervisor.promotion import paired
 from supervisor.promotion.interval import confidence_interval
 
@@ -83,6 +82,7 @@ def _row(line: bytes) -> Pair | _Block | None:
         return _score(value[0]), _score(value[1])
     if not isinstance(value, dict) or "phase" not in value:
         raise ValueError("is no pair; write [candidate score, incumbent score], for instance [1, 0.5]")
+    sealed.decode_line(line)  # or it was changed since it was written
     if value["phase"] != PHASE:
         return None
     if value.get("side") not in SIDES or type(value.get("block")) is not int:
@@ -140,8 +140,8 @@ def plan_beside(path: Path) -> TestPlan:
     if not duel.exists():
         return TestPlan()
     try:
-        return parse(DuelSpec, json.loads(duel.read_bytes())).plan
-    except (ValueError, pydantic.ValidationError) as error:
+        return parse(DuelSpec, sealed.read(duel)).plan
+    except ValueError as error:
         raise UsageError(f"{duel}: is damaged: {error}; move it away to replay with the default constants") from error
 
 

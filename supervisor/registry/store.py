@@ -11,6 +11,7 @@ import stat
 from collections.abc import Set
 from pathlib import Path
 
+from supervisor.contract import Version
 from supervisor.journal import durable
 
 FOLDER_NAME = "models"
@@ -91,12 +92,26 @@ class ModelStore:
 
         Files that are not the store's own are left alone.
         """
-        removed = []
-        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
-            if _OURS.fullmatch(path.name) and (path.name.startswith(".") or path.stem not in keep):
-                durable.remove(path)
-                removed.append(path.name)
-        return tuple(removed)
+        unneeded = self.unneeded(keep)
+        for path in unneeded:
+            durable.remove(path)
+        return tuple(path.name for path in unneeded)
+
+    def unneeded(self, keep: Set[str]) -> list[Path]:
+        """What `retain` would remove."""
+        entries = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+        return [
+            path
+            for path in entries
+            if _OURS.fullmatch(path.name) and (path.name.startswith(".") or path.stem not in keep)
+        ]
+
+    def has(self, version: Version) -> bool:
+        """Whether all files of the version are there with the right bytes; one without a model file needs none."""
+        if version.interface is None:
+            return True
+        weights = version.weights_sha256
+        return self.verify(version.model_sha256) and (weights is None or self.verify(weights, WEIGHTS_SUFFIX))
 
 
 def _read_regular(path: Path, max_bytes: int | None) -> bytes:
@@ -104,7 +119,9 @@ def _read_regular(path: Path, max_bytes: int | None) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise MissingFileError(f"{path}: no such file") from error
+        raise MissingFileError(
+            f"{path}: no such file; only the last versions of a target keep theirs (run.retention_versions)"
+        ) from error
     except OSError as error:
         raise MissingFileError(f"{path}: cannot be opened ({error.strerror})") from error
     with os.fdopen(descriptor, "rb") as stream:

@@ -16,7 +16,6 @@ from supervisor.contract import Scalar
 from supervisor.errors import ConfigurationError
 from supervisor.search.built_in import Archetype, Model, cross, read_archetype, read_model
 from supervisor.search.external import read_external
-from supervisor.search.space import is_number
 from supervisor.search.target import TargetDefinition
 
 BUILT_IN = Path(supervisor.__file__).resolve().parent.parent / "search_spaces"
@@ -119,7 +118,7 @@ class _Overrides:
                 if parameter not in definition.space and parameter not in definition.fixed:
                     continue
                 known.add(parameter)
-                problem = _problem(definition, parameter, value)
+                problem = definition.problem(parameter, value)
                 if problem is None:
                     fitting[parameter] = value
                 else:
@@ -137,16 +136,6 @@ class _Overrides:
         if where is None:
             where = marks.dotted(keys)
         self.problems.append(f"{where}: {text}")
-
-
-def _problem(definition: TargetDefinition, name: str, value: Scalar) -> str | None:
-    """What is wrong with a value given for a target's parameter, searched or fixed."""
-    if name in definition.space:
-        return definition.space[name].problem(value)
-    fixed = definition.fixed[name]
-    if type(value) is type(fixed) or (is_number(value) and is_number(fixed) and not isinstance(fixed, int)):
-        return None
-    return f"{value!r} does not fit; give a value like {fixed!r}"
 
 
 def _with(definition: TargetDefinition, params: Mapping[str, Scalar], override: TargetSettings) -> TargetDefinition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from supervisor.config.settings import Settings
@@ -10,10 +10,12 @@ from supervisor.contract import Json, Params, TrialSpec, Version, as_json
 from supervisor.record import Record
 from supervisor.search import spsa
 from supervisor.search.fold import CONFIRMED_AT_KEY, DELTA, OBJECTIVE_KEY, SPSA_KEY, WIN_RATE, SearchState, spsa_note
+from supervisor.search.observation import GENERATION_KEY, Observation
+from supervisor.search.samplers.gp import GpProcess
 from supervisor.search.samplers.make import Recipe
 from supervisor.search.schedule import CONFIRMATION_CANDIDATES, Stagnation, confirmation_due, stagnation
 from supervisor.search.space import CATEGORICAL, Space
-from supervisor.search.study import GENERATION_KEY, Draw, Studies
+from supervisor.search.study import Draw, Studies
 from supervisor.seeds import derive_seed
 
 SPSA = "spsa"
@@ -50,7 +52,7 @@ class ProposalRequest:
     settings: Settings
     fixed: Params = field(default_factory=dict)
     incumbent: Version | None = None
-    history: Sequence[Record] = ()
+    history: Sequence[Observation] = ()
     in_flight: Sequence[InFlight] = ()
 
     @property
@@ -79,10 +81,13 @@ class Proposal:
 
 
 class Proposer:
-    """Proposes. It remembers only what can be made again from the request: what it proposed before leaves no trace."""
+    """Proposes. It remembers only what can be made again from the request: what it proposed before leaves no trace.
 
-    def __init__(self) -> None:
-        self._studies = Studies()
+    `meanwhile` is called about once a second while a proposal takes long; what it raises ends the proposal.
+    """
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self._studies = Studies(GpProcess(meanwhile))
 
     def propose(self, request: ProposalRequest) -> Proposal:
         return propose(request, self._studies)

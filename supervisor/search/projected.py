@@ -16,6 +16,7 @@ from supervisor.search.space import Space
 
 METRIC = "win_rate"
 RUN_KEY, ITERATION_KEY = "run_id", "iteration"  # user attributes that identify a trial
+WITHOUT_TRIAL = frozenset({"manual"})  # purposes of iterations in which nothing ran
 
 
 def running_trial(spec: TrialSpec, space: Space) -> FrozenTrial:
@@ -44,14 +45,19 @@ def finished_trial(record: Record, space: Space) -> FrozenTrial:
 
 
 def state_of(record: Record) -> TrialState:
-    if record.status is Status.PRUNED:
-        return TrialState.PRUNED
-    return TrialState.COMPLETE if value_of(record) is not None else TrialState.FAIL
+    return state_and_value(record.status, record.win_rate)[0]
 
 
 def value_of(record: Record) -> float | None:
-    """People are shown the win rate, whatever samplers are told."""
-    return record.win_rate if record.status is Status.COMPLETE else None
+    return state_and_value(record.status, record.win_rate)[1]
+
+
+def state_and_value(status: str, win_rate: Json) -> tuple[TrialState, float | None]:
+    """As a trial has them, from a line's fields. People are shown the win rate, whatever samplers are told."""
+    value = float(win_rate) if status == Status.COMPLETE and isinstance(win_rate, int | float) else None
+    if status == Status.PRUNED:
+        return TrialState.PRUNED, value
+    return TrialState.COMPLETE if value is not None else TrialState.FAIL, value
 
 
 def verdict_attrs(record: Record) -> dict[str, Json]:

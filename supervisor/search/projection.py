@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Set
+from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.distributions import check_distribution_compatibility
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.study.study import _SYSTEM_ATTR_METRIC_NAMES
@@ -15,11 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import get_note, save_note
 
 from supervisor.contract import TrialSpec
+from supervisor.journal.log import MAKES_A_VERSION
+from supervisor.journal.log_scan import ITERATION, walk_log
 from supervisor.record import Record
+from supervisor.search.outcomes import LogOutcomes
 from supervisor.search.projected import (
-    ITERATION_KEY,
     METRIC,
-    RUN_KEY,
+    WITHOUT_TRIAL,
     finished_trial,
     makes_incumbent,
     note_of,
@@ -31,11 +34,11 @@ from supervisor.search.projected import (
 )
 from supervisor.search.samplers.distributions import distribution
 from supervisor.search.space import Space
+from supervisor.search.stored import stored_distributions, stored_trials
 
 STUDY_DB = "study.db"
 SQLITE_FILES = (STUDY_DB, f"{STUDY_DB}-wal", f"{STUDY_DB}-shm")
 BUSY_TIMEOUT_S = 10.0
-WITHOUT_TRIAL = frozenset({"manual"})  # purposes of iterations in which nothing ran
 
 
 class WalConnection(sqlite3.Connection):
@@ -65,49 +68,62 @@ class StudyProjection:
         arguments = {"timeout": BUSY_TIMEOUT_S, "factory": WalConnection} if url.startswith("sqlite:") else {}
         self._storage = RDBStorage(url, engine_kwargs={"connect_args": arguments})
         self._studies: dict[str, Study] = {}
-        self._trials: dict[tuple[str, int], int] = {}  # (target, iteration) -> trial id
-        self._ended: set[int] = set()  # trial ids that need no look into the database
+        self._running: dict[tuple[str, int], int] = {}  # (target, iteration) -> trial id
+        self.upto = 0  # the last iteration that is finished in the database
         self._incumbents: dict[str, Record] = {}
         self._notes: dict[str, str] = {}
 
-    def catch_up(self, records: Sequence[Record]) -> None:
+    def catch_up(self, run_dir: Path) -> None:
         """Bring the database to what the log says, whatever it held before: less, more, or somebody's edits."""
-        by_target: dict[str, list[Record]] = {}
-        for record in records:
-            by_target.setdefault(record.target, []).append(record)
-        spoken = (records[0].iteration, records[-1].iteration) if records else (1, 0)
-        for target in sorted({*self._spaces, *by_target}):
-            lines = by_target.get(target, [])
-            self._open(target)
-            if not self._agrees(target, lines, spoken):
-                self._storage.delete_study(self._studies.pop(target)._study_id)
-                self._ended.clear()  # SQLite gives the numbers of removed rows again
-                self._trials = {key: trial for key, trial in self._trials.items() if key[0] != target}
+        log = LogOutcomes.read(run_dir)
+        missing: dict[str, set[int]] = {}  # iterations by target
+        for target in sorted({*self._spaces, *log.by_target}):
+            study_id = self._open(target)._study_id
+            found = self._missing(target, study_id, log)
+            if found is None:
+                self._storage.delete_study(study_id)
+                del self._studies[target]
+                self._running = {key: trial for key, trial in self._running.items() if key[0] != target}
                 self._open(target)
-            for record in lines:
-                self._finished(record)
-            if lines:
-                self._write_note(lines[-1])
+                found = {iteration for iteration, _, _ in log.by_target.get(target, ())}
+            missing[target] = found
+        wanted = _Wanted({*log.last_of.values()}.union(*missing.values()))
+        walk_log(run_dir, partial(self._write, log.last_of, missing), wanted)
+        self.upto = log.last
 
     def running(self, spec: TrialSpec) -> None:
-        if spec.purpose in WITHOUT_TRIAL or (spec.target, spec.iteration) in self._trials:
-            return
-        self._add(spec.target, spec.iteration, running_trial(spec, self._space(spec.target)))
+        known = spec.iteration <= self.upto or (spec.target, spec.iteration) in self._running
+        if spec.purpose not in WITHOUT_TRIAL and not known:
+            self._add(spec.target, spec.iteration, running_trial(spec, self._space(spec.target)))
 
     def finished(self, record: Record) -> None:
-        self._finished(record)
-        self._write_note(record)
+        if record.iteration > self.upto:  # lines are committed in order
+            self._finished(record)
+            self._write_note(record)
+            self.upto = record.iteration
 
     def close(self) -> None:
         self._storage.remove_session()
         self._storage.engine.dispose()
+
+    def _write(self, last_of: Mapping[str, int], missing: Mapping[str, set[int]], records: Iterator[Record]) -> None:
+        """May be called again with the same lines, where files of the log were renamed meanwhile."""
+        for record in records:
+            due = missing.get(record.target, set())
+            if makes_incumbent(record):
+                self._incumbents[record.target] = record
+            if record.iteration in due:
+                self._finished(record)
+                due.remove(record.iteration)
+            if record.iteration == last_of.get(record.target):
+                self._write_note(record)
 
     def _finished(self, record: Record) -> None:
         if makes_incumbent(record):
             self._incumbents[record.target] = record
         if record.purpose in WITHOUT_TRIAL:
             return
-        known = self._trials.get((record.target, record.iteration))
+        known = self._running.pop((record.target, record.iteration), None)
         if known is None:
             self._add(record.target, record.iteration, finished_trial(record, self._space(record.target)))
         else:
@@ -116,13 +132,10 @@ class StudyProjection:
     def _add(self, target: str, iteration: int, trial: FrozenTrial) -> None:
         study = self._open(target)
         trial_id = self._storage.create_new_trial(study._study_id, template_trial=trial)
-        self._trials[target, iteration] = trial_id
-        if trial.state.is_finished():
-            self._ended.add(trial_id)
+        if not trial.state.is_finished():
+            self._running[target, iteration] = trial_id
 
     def _complete(self, trial_id: int, record: Record) -> None:
-        if trial_id in self._ended:
-            return
         trial = self._storage.get_trial(trial_id)
         if trial.state.is_finished():
             return
@@ -135,10 +148,9 @@ class StudyProjection:
             self._storage.set_trial_user_attr(trial_id, name, attr)
         score = value_of(record)
         self._storage.set_trial_state_values(trial_id, state_of(record), None if score is None else [score])
-        self._ended.add(trial_id)
 
     def _open(self, target: str) -> Study:
-        """The target's study, with the trials of this run that it holds."""
+        """The target's study."""
         if target not in self._studies:
             study = optuna.create_study(
                 study_name=target + self._suffix, storage=self._storage, direction="maximize", load_if_exists=True
@@ -148,36 +160,48 @@ class StudyProjection:
                 self._storage.set_study_system_attr(study._study_id, _SYSTEM_ATTR_METRIC_NAMES, [METRIC])
             self._studies[target] = study
             self._notes[target] = get_note(study)
-            for trial in study.get_trials(deepcopy=False):
-                iteration = trial.user_attrs.get(ITERATION_KEY)
-                if trial.user_attrs.get(RUN_KEY) == self._run_id and isinstance(iteration, int):
-                    self._trials[target, iteration] = trial._trial_id
-                    if trial.state.is_finished():
-                        self._ended.add(trial._trial_id)
         return self._studies[target]
 
-    def _agrees(self, target: str, records: Sequence[Record], spoken: tuple[int, int]) -> bool:
-        """Whether the study can go on: each trial is this run's, stands there once, and says what the log says.
+    def _missing(self, target: str, study_id: int, log: LogOutcomes) -> set[int] | None:
+        """The lines that the study lacks; None where it cannot go on: each of its trials must be this run's, stand
+        there once, in order, and say what the log says.
 
-        `spoken` are the first and last iteration the log speaks of: a shortened log is silent on older trials, and
-        beyond its end only trials in flight may stand.
+        A shortened log is silent on older trials; beyond its end only trials in flight may stand.
         """
-        lines = {record.iteration: record for record in records}
+        if not self._compatible(target, study_id):
+            return None
+        missing: set[int] = set()
+        lines = iter(log.by_target.get(target, ()))
+        line = next(lines, None)
+        before = 0
+        for trial in stored_trials(self._storage.engine, study_id, self._run_id):
+            if trial.iteration is None or trial.iteration <= before:
+                return None
+            before = trial.iteration
+            while line is not None and line[0] < trial.iteration:
+                missing.add(line[0])
+                line = next(lines, None)
+            if not trial.state.is_finished():
+                self._running[target, trial.iteration] = trial.trial_id
+            if line is not None and line[0] == trial.iteration:
+                if not trial.state.is_finished():
+                    missing.add(trial.iteration)
+                elif line[1:] != (trial.state, trial.value if trial.state is TrialState.COMPLETE else None):
+                    return None
+                line = next(lines, None)
+            elif not (trial.iteration < log.first if trial.state.is_finished() else trial.iteration > log.last):
+                return None
+        return missing | ({line[0]} if line is not None else set()) | {rest[0] for rest in lines}
+
+    def _compatible(self, target: str, study_id: int) -> bool:
+        """Optuna refuses other choices, or log for linear, under a name that the study knows."""
         kinds = {item.name: distribution(item) for item in self._space(target).parameters}
-        seen = set[int]()
-        for trial in self._studies[target].get_trials(deepcopy=False):
-            iteration = trial.user_attrs.get(ITERATION_KEY)
-            if trial.user_attrs.get(RUN_KEY) != self._run_id or not isinstance(iteration, int) or iteration in seen:
-                return False
-            seen.add(iteration)
-            ended = trial.state.is_finished()
-            line = lines.get(iteration)
-            if line is not None:
-                fits = not ended or _same(trial, line)
-            else:
-                fits = iteration < spoken[0] if ended else iteration > spoken[1]
-            if not fits or not _compatible(trial, kinds):
-                return False
+        for name, known in stored_distributions(self._storage.engine, study_id):
+            if name in kinds:
+                try:
+                    check_distribution_compatibility(known, kinds[name])
+                except ValueError:
+                    return False
         return True
 
     def _space(self, target: str) -> Space:
@@ -193,17 +217,12 @@ class StudyProjection:
             self._notes[latest.target] = body
 
 
-def _compatible(trial: FrozenTrial, kinds: Mapping[str, BaseDistribution]) -> bool:
-    """Optuna refuses other choices, or log for linear, under a name that the study knows."""
-    for name, known in trial.distributions.items():
-        if name in kinds:
-            try:
-                check_distribution_compatibility(known, kinds[name])
-            except ValueError:
-                return False
-    return True
+class _Wanted:
+    """Which lines have to be decoded: those of these iterations, and those that make a version."""
 
+    def __init__(self, iterations: Set[int]) -> None:
+        self._iterations = iterations
 
-def _same(trial: FrozenTrial, record: Record) -> bool:
-    same_value = (trial.value if trial.state is TrialState.COMPLETE else None) == value_of(record)
-    return trial.state is state_of(record) and same_value
+    def __call__(self, text: bytes) -> bool:
+        iteration = ITERATION.search(text)
+        return iteration is None or int(iteration[1]) in self._iterations or MAKES_A_VERSION in text

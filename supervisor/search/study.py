@@ -12,8 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from supervisor.contract import Params, Scalar, Status
-from supervisor.record import Record
-from supervisor.search.fold import value_of
+from supervisor.search.observation import Observation
 from supervisor.search.samplers.cmaes import GENERATION_KEY as CMAES_GENERATION_KEY
 from supervisor.search.samplers.distributions import distributions, on_grid
 from supervisor.search.samplers.gp import GpProcess
@@ -21,9 +20,12 @@ from supervisor.search.samplers.make import Recipe, make
 from supervisor.search.samplers.others import NSGA2_GENERATION_KEY
 from supervisor.search.space import CATEGORICAL, SIGNIFICANT_DIGITS, Space
 
-GENERATION_KEY = "generation"  # in a line's `search`, of the samplers that draw in generations
 GENERATIONS = {"cmaes": CMAES_GENERATION_KEY, "nsga2": NSGA2_GENERATION_KEY}
 WITHOUT_HISTORY = frozenset({"perturb", "random", "qmc"})
+# How many of the newest lines TPE learns from, where there are so many, and how many more it takes in before its study
+# is built anew without the oldest: in a run of months its time and memory would grow without end. Under spsa it draws
+# the categorical parameters alone.
+NEWEST = {"tpe": (1000, 500), "spsa": (400, 200)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Draw:
     recipe: Recipe
     target: str
     objective: str
-    history: Sequence[Record] = ()
+    history: Sequence[Observation] = ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Drawn:
 
 class HistoryStorage(InMemoryStorage):
     """Finished trials only: the one that is being proposed is taken out again, as if it had never been asked for."""
+
+    def share(self, study_id: int, known: dict[str, BaseDistribution]) -> None:
+        """Let the study's last trial have these distributions: a copy for each would be most of what a study takes."""
+        with self._lock:
+            self._studies[study_id].trials[-1]._distributions = known
 
     def withdraw(self, study_id: int) -> None:
         """Remove the study's last trial, which runs, and every attribute that samplers left on the study."""
@@ -63,7 +70,8 @@ class _Kept:
 
     digest: str
     objective: str
-    records: list[Record]
+    known: dict[str, BaseDistribution]
+    lines: list[Observation]
     study: Study
 
 
@@ -71,14 +79,16 @@ class _Kept:
 class Studies:
     """Draws proposals. A study that grew with its lines proposes what one built from all of them would."""
 
-    _kept: dict[str, _Kept] = field(default_factory=dict)
     _gp: GpProcess = field(default_factory=GpProcess)
+    _kept: dict[str, _Kept] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # its "new study created" would fill the console
 
     def draw(self, ask: Draw) -> Drawn:
         known = distributions(ask.recipe.space)
+        if not _may_learn(ask.recipe):
+            self._kept.pop(ask.target, None)
         study = self._study(ask, known) if _learns(ask.recipe) else _new_study()
         if ask.recipe.name == "gp":
             params = self._gp.draw(study.get_trials(deepcopy=False), known, ask.recipe.seed)
@@ -96,34 +106,45 @@ class Studies:
         self._gp.close()
 
     def _study(self, ask: Draw, known: dict[str, BaseDistribution]) -> Study:
-        digest, history = ask.recipe.space.digest(), list(ask.history)
+        digest, history = ask.recipe.space.digest(), _taken(ask)
         kept = self._kept.get(ask.target)
         if kept is None or not _continues(kept, digest, ask.objective, history):
-            kept = _Kept(digest, ask.objective, [], _new_study())
-        for record in history[len(kept.records) :]:
-            trial = as_trial(record, ask.recipe.space, known, ask.objective)
+            kept = _Kept(digest, ask.objective, known, [], _new_study())
+        for line in history[len(kept.lines) :]:
+            trial = as_trial(line, ask.recipe.space, known, ask.objective)
             if trial is not None:
                 kept.study.add_trial(trial)
-            kept.records.append(record)
+                _storage(kept.study).share(kept.study._study_id, kept.known)
+            kept.lines.append(line)
         self._kept[ask.target] = kept
         return kept.study
 
 
-def as_trial(record: Record, space: Space, known: dict[str, BaseDistribution], objective: str) -> FrozenTrial | None:
+def _taken(ask: Draw) -> list[Observation]:
+    """The lines that the study is built from. Where it begins depends on the newest line's number alone."""
+    if ask.recipe.name not in NEWEST:
+        return list(ask.history)
+    newest, block = NEWEST[ask.recipe.name]
+    lines = ask.history[-(newest + block) :]
+    first = (lines[-1].trial + 1 - newest) // block * block if lines else 0
+    return [line for line in lines if line.trial >= first]
+
+
+def as_trial(line: Observation, space: Space, known: dict[str, BaseDistribution], objective: str) -> FrozenTrial | None:
     """The line as a finished trial. Parameters that are new since are taken at their default, which is what the target
     used; a line whose values have left the space says nothing about it: None."""
-    params: Params = {name: record.params.get(name, default) for name, default in space.defaults().items()}
+    held = line.params
+    params: Params = {name: held.get(name, default) for name, default in space.defaults().items()}
     if space.problems(params):
         return None
-    value = value_of(record, objective)
-    generation = record.search.get(GENERATION_KEY)
-    attribute = GENERATIONS.get(record.sampler)
+    value = line.value(objective)
+    attribute = GENERATIONS.get(line.sampler)
     return optuna.trial.create_trial(
-        state=_state(record.status, value),
+        state=_state(line.status, value),
         value=value,
         params=on_grid(space, params),
         distributions=known,
-        system_attrs={attribute: generation} if attribute and generation is not None else {},
+        system_attrs={attribute: line.generation} if attribute and line.generation is not None else {},
     )
 
 
@@ -142,17 +163,23 @@ def _state(status: Status, value: float | None) -> TrialState:
     return TrialState.FAIL if value is None else TrialState.COMPLETE
 
 
-def _continues(kept: _Kept, digest: str, objective: str, history: list[Record]) -> bool:
+def _continues(kept: _Kept, digest: str, objective: str, history: list[Observation]) -> bool:
     """Whether the study holds the first lines of this history. Lines are read once, so the same ones are identical."""
-    if (kept.digest, kept.objective) != (digest, objective) or len(kept.records) > len(history):
+    if (kept.digest, kept.objective) != (digest, objective) or len(kept.lines) > len(history):
         return False
-    return all(old is new for old, new in zip(kept.records, history, strict=False))
+    return all(old is new for old, new in zip(kept.lines, history, strict=False))
+
+
+def _may_learn(recipe: Recipe) -> bool:
+    """Whether any of this sampler's proposals is drawn from history."""
+    if recipe.name == "spsa":
+        return any(item.kind == CATEGORICAL for item in recipe.space.parameters)
+    return recipe.name not in WITHOUT_HISTORY
 
 
 def _learns(recipe: Recipe) -> bool:
-    if recipe.name == "spsa":
-        return recipe.kept is None and any(item.kind == CATEGORICAL for item in recipe.space.parameters)
-    return recipe.name not in WITHOUT_HISTORY
+    """Whether this proposal is: the second side of a pair has the categorical values of the first."""
+    return _may_learn(recipe) and recipe.kept is None
 
 
 def _new_study() -> Study:

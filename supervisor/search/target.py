@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from supervisor.contract import Json, Params, Scalar
-from supervisor.search.space import Space
+from supervisor.search.space import Space, is_number
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,29 @@ class TargetDefinition:
         """What keeps `params` from being a complete configuration of this target, `name: what; what to do` each."""
         searched = {name: value for name, value in params.items() if name not in self.fixed}
         return self.space.problems(searched)
+
+    def problem(self, name: str, value: Scalar) -> str | None:
+        """What is wrong with a value of one parameter, searched or fixed, and what to do; None when it fits."""
+        if name in self.space:
+            return self.space[name].problem(value)
+        fixed = self.fixed[name]
+        if type(value) is type(fixed) or (is_number(value) and is_number(fixed) and not isinstance(fixed, int)):
+            return None
+        return f"{value!r} does not fit; give a value like {fixed!r}"
+
+    def misfits(self, params: Params) -> dict[str, str]:
+        """What is wrong with each of these values that this target does not admit; strangers are left out."""
+        known = {name: value for name, value in params.items() if name in self.space or name in self.fixed}
+        found = {name: self.problem(name, value) for name, value in known.items()}
+        return {name: problem for name, problem in found.items() if problem is not None}
+
+    def nearest(self, params: Params) -> dict[str, Scalar]:
+        """`params` with what does not fit made to fit, and all else as it is."""
+        wrong = self.misfits(params)
+        return {
+            name: params.get(name, value) if name not in wrong else value
+            for name, value in self.complete(params).items()
+        }
 
     def complete(self, params: Params) -> dict[str, Scalar]:
         """`params` made to fit: fixed values from here, searched ones clipped, filled or dropped."""

@@ -16,8 +16,9 @@ import onnxruntime
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from supervisor.errors import DamagedStateError, UsageError
+from supervisor.errors import DamagedStateError, TryAgainError, UsageError
 from supervisor.journal.identity import RunIdentity, load_identity
+from supervisor.notify import Notifier
 from supervisor.serving.access import Access
 from supervisor.serving.app import Service, build_app
 from supervisor.serving.catalogue import Catalogue
@@ -26,6 +27,7 @@ from supervisor.serving.errors import ApiError, PortTakenError
 from supervisor.serving.options import ServerOptions
 
 KEEP_ALIVE_S = 75
+TICKS_PER_TURN = 10  # uvicorn's ticks are 0.1 s apart
 
 
 class JsonErrorProtocol(HttpToolsProtocol):
@@ -39,7 +41,24 @@ class JsonErrorProtocol(HttpToolsProtocol):
 
 
 class DrainingServer(uvicorn.Server):
-    """Leaves with exit code 0 when asked to stop; uvicorn would raise the signal again at its end."""
+    """Leaves with exit code 0 when asked to stop; uvicorn would raise the signal again at its end.
+
+    The service manager hears from the event loop itself: one that hangs sends no beat.
+    """
+
+    def __init__(self, config: uvicorn.Config, notifier: Notifier, status: Callable[[], str]) -> None:
+        super().__init__(config)
+        self._notifier = notifier
+        self._status = status
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_TURN == 0:
+            self._notifier.turn(self._status())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._notifier.stopping("answering what is in flight")
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit and sig == signal.SIGINT
@@ -50,11 +69,13 @@ def run_server(
     run_dir: Path,
     options: ServerOptions,
     announce: Callable[[str], None],
+    notifier: Notifier | None = None,
 ) -> None:
     """Serve the folder's active models until SIGTERM or SIGINT, then answer what is in flight and return.
 
-    Raises PortTakenError, UsageError or ConfigurationError before anything is served.
+    Raises PortTakenError, UsageError, ConfigurationError or TryAgainError before anything is served.
     """
+    notifier = notifier or Notifier()
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
     with listen(options.host, options.port) as listener:
@@ -62,12 +83,12 @@ def run_server(
         access = Access.to(address, options.token)
         shown = f"[{address}]" if ":" in address else address
 
-        def ready() -> None:
+        def status() -> str:
             loaded = len(engine.models())
-            announce(f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on http://{shown}:{port}")
+            return f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on http://{shown}:{port}"
 
         engine = Engine(Catalogue(run_dir), options, announce, _now_text)
-        service = Service(engine, access, options, lambda: _identity(run_dir), ready)
+        service = Service(engine, access, options, lambda: _identity(run_dir), lambda: announce(status()))
         config = uvicorn.Config(
             build_app(service),
             loop="uvloop",
@@ -82,7 +103,11 @@ def run_server(
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(options.drain_s),
         )
-        DrainingServer(config).run(sockets=[listener])
+        notifier.starting(f"loading the models of {run_dir}")
+        try:
+            DrainingServer(config, notifier, status).run(sockets=[listener])
+        except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
+            raise TryAgainError("the server could not start; what is printed above says why") from error
     announce("server stopped")
 
 

@@ -21,6 +21,7 @@ import optuna
 
 from supervisor.config.settings import Settings
 from supervisor.contract import Interface, Status, Tally, TrialResult, TrialSpec, as_json, parse
+from supervisor.journal import sealed
 from supervisor.journal.log import read_log
 from supervisor.journal.recovery import recover
 from supervisor.memory import Memory
@@ -73,7 +74,7 @@ class NoopTrial:
         started = time.perf_counter()
         time.sleep(self._pace_s)
         path = Path(folder)
-        spec = parse(TrialSpec, json.loads((path / "trial.json").read_bytes()))
+        spec = parse(TrialSpec, sealed.read(path / "trial.json"))
         wins = 50 + random.Random(spec.iteration).randint(-8, -1)
         (path / "model.onnx").write_bytes(b"model")
         (path / "final.pt").write_bytes(b"weights")
@@ -106,9 +107,9 @@ class Timing:
         self._trial, self._clock, self._behind = trial, clock, behind
         self.rows: list[tuple[float, float, float]] = []  # wall, fsync, trial; cumulative seconds
 
-    def catch_up(self, state: State, records: list[Record]) -> None:
+    def catch_up(self, state: State) -> None:
         if self._behind is not None:
-            self._behind.catch_up(state, records)
+            self._behind.catch_up(state)
 
     def proposed(self, spec: TrialSpec) -> None:
         if self._behind is not None:

@@ -18,9 +18,9 @@ import numpy as np
 from supervisor.config.settings import RunSettings, SearchSettings, Settings
 from supervisor.contract import Decision, Outcome, Params, Reason, TestPlan
 from supervisor.promotion import contenders, paired
-from supervisor.record import Record
 from supervisor.search import fold, spsa
 from supervisor.search.fold import SearchState
+from supervisor.search.observation import Observation
 from supervisor.search.policy import Proposal, ProposalRequest, Proposer
 from supervisor.seeds import derive_seed
 from tests.benchmarks.search_worlds import FAMILIES, World, play, space, world
@@ -53,7 +53,7 @@ class Run:
     promotions: int = 0
     incumbent: Params = field(default_factory=lambda: space().defaults())
     state: SearchState = field(default_factory=SearchState)
-    lines: list[Record] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
     proposer: Proposer = field(default_factory=Proposer)
 
     def settings(self) -> Settings:
@@ -71,7 +71,7 @@ class Run:
                 state=self.state,
                 settings=self.settings(),
                 incumbent=held,
-                history=self.lines,
+                history=self.seen,
             )
         )
         params = self._confirmed(proposal, iteration) if proposal.candidates else proposal.params
@@ -94,7 +94,7 @@ class Run:
         self.promotions += promoted
         self.incumbent = params if promoted else self.incumbent
         self.state = fold.advance(self.state, record)
-        self.lines.append(record)
+        self.seen.append(Observation.of(record))
 
     def centre(self) -> Params | None:
         """The configuration at theta."""

@@ -151,6 +151,8 @@ def test_a_run_folder_that_may_not_be_written_is_a_wrong_path(tmp_path):
         (errno.ENODEV, 5),
         (errno.EIO, 75),
         (errno.ENOSPC, 75),
+        (errno.EMFILE, 75),
+        (errno.ENFILE, 75),
     ],
 )
 def test_what_the_system_refuses_is_one_message_and_tells_paths_from_disks(monkeypatch, number, code):
@@ -159,6 +161,14 @@ def test_what_the_system_refuses_is_one_message_and_tells_paths_from_disks(monke
 
     monkeypatch.setattr(cli, "app", refused)
     is_one_message(call("run"), code, "/some/file: ", os.strerror(number))
+
+
+def test_a_process_without_a_free_descriptor_says_so_even_where_no_file_is_named(monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(cli, "app", fail)
+    is_one_message(call("run"), 75, "ulimit -n")
 
 
 def test_an_error_that_names_no_file_is_no_mistake_of_the_operator(monkeypatch):

@@ -16,7 +16,7 @@ import pytest
 from supervisor import contract
 from supervisor.contract import DuelResult, DuelSpec, TrialResult, TrialSpec, Version, as_json, parse
 from supervisor.external.in_place import restore_leftovers, user_bytes
-from supervisor.journal import durable
+from supervisor.journal import sealed
 from tests.support.kill_matrix import killed_at_each_step
 from tests.support.programs import (
     ANSWER,
@@ -55,7 +55,7 @@ def make_trial(place: Path, body: str = PLAYER + ANSWER, **changes: Any) -> Path
 
 
 def write(path: Path, value: TrialSpec | DuelSpec) -> None:
-    durable.write_json(path, as_json(value))
+    sealed.write(path, as_json(value))
 
 
 def challenge(folder: Path) -> None:
@@ -76,12 +76,12 @@ def run_worker(folder: Path) -> int:
 
 
 def result(folder: Path) -> TrialResult:
-    return parse(TrialResult, json.loads((folder / "result.json").read_bytes()))
+    return parse(TrialResult, sealed.read(folder / "result.json"))
 
 
 def games(folder: Path) -> list[Any]:
     lines = [json.loads(line) for line in (folder / "games.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "check")} for line in lines]
 
 
 def test_a_trial_plays_both_sides_and_gives_the_file_back(place: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_trial_plays_both_sides_and_gives_the_file_back(place: Path) -> None:
     assert found.model_sha256 == config_sha256(OTHER_PARAMS)
     challenge(folder)
     assert run_worker(folder) == worker.EXIT_DONE
-    duel = parse(DuelResult, json.loads((folder / "duel_result.json").read_bytes()))
+    duel = parse(DuelResult, sealed.read(folder / "duel_result.json"))
     assert duel.decision is not None
     assert (place / "user" / "config.yaml").read_text() == CONFIG
 

@@ -1,6 +1,8 @@
 """Imports only go down, and the packages keep to themselves: DESIGN's table of layers, checked on every module."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # from the bottom up; a module may import its own layer and those before it
 LAYERS = (
-    ("supervisor.contract", "supervisor.errors", "supervisor.seeds", "supervisor.versions", "supervisor.signals"),
-    ("supervisor.record", "supervisor.journal.durable"),
+    (
+        "supervisor.contract",
+        "supervisor.errors",
+        "supervisor.seeds",
+        "supervisor.versions",
+        "supervisor.signals",
+        "supervisor.notify",
+    ),
+    ("supervisor.record", "supervisor.journal.durable", "supervisor.journal.sealed"),
     (
         "supervisor.agenda",
         "supervisor.config",
@@ -24,8 +33,17 @@ LAYERS = (
     ),
     ("supervisor.journal", "supervisor.execution"),
     ("supervisor.search", "supervisor.registry"),
-    ("supervisor.deciding", "supervisor.console", "supervisor.rules"),
-    ("supervisor.memory", "supervisor.planning", "supervisor.flight", "supervisor.intake", "supervisor.parts"),
+    ("supervisor.deciding", "supervisor.console", "supervisor.rules", "supervisor.retention"),
+    (
+        "supervisor.history",
+        "supervisor.memory",
+        "supervisor.planning",
+        "supervisor.flight",
+        "supervisor.model_files",
+        "supervisor.intake",
+        "supervisor.parts",
+    ),
+    ("supervisor.admitting",),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving"),
     ("supervisor.commands", "supervisor.cli", "supervisor.__main__"),
 )
@@ -33,6 +51,7 @@ TRAINERS_MAY_IMPORT = (
     "supervisor.contract",
     "supervisor.errors",
     "supervisor.journal.durable",
+    "supervisor.journal.sealed",
     "supervisor.promotion",
     "supervisor.external",
 )
@@ -124,3 +143,9 @@ def test_no_import_cycle_at_module_level():
 def test_no_file_is_over_400_lines():
     for name, path in KNOWN.items():
         assert len(path.read_text().splitlines()) <= 400, name
+
+
+def test_a_run_loads_neither_the_model_runtime_nor_the_web_server():
+    unwanted = ("onnxruntime", "starlette", "uvicorn", "torch")
+    code = f"import supervisor.commands.run, sys; print([name for name in {unwanted} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"[]\n"

@@ -9,7 +9,7 @@ import pytest
 
 from supervisor import loop
 from supervisor.contract import Outcome, Reason, Status
-from supervisor.execution.resources import Admission
+from supervisor.execution.room import Admission
 from supervisor.journal import durable, requests
 from supervisor.journal.checkpoint import CHECKPOINT_NAME
 from supervisor.journal.events import EVENTS_NAME

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +59,7 @@ def test_a_further_failure_never_shortens_a_pause_and_none_is_endless(statuses: 
 @given(wall_s=st.floats(1, 1e6), used_s=st.floats(0, 1e7))
 def test_what_is_left_of_a_wall_budget_is_never_quite_nothing(wall_s: float, used_s: float) -> None:
     budget = Budget(steps=5, wall_s=wall_s, ram_mb=7)
-    left = remaining(budget, used_s)
+    left = remaining(budget, used_s, used_s)
     assert left.wall_s == max(1.0, wall_s - used_s)
-    assert (left.steps, left.ram_mb) == (5, 7)
+    assert (left.steps, left.ram_mb, left.gpu_s) == (5, 7, None)
+    assert remaining(replace(budget, gpu_s=wall_s), 0.0, used_s).gpu_s == left.wall_s

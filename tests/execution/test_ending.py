@@ -31,6 +31,12 @@ def test_a_trial_that_saved_beyond_its_wall_time_is_over_its_budget() -> None:
     assert kind(exit_code=10, cause=Cause.WALL_TIME) is ExitKind.WALL_TIME
 
 
+def test_a_trial_without_room_on_the_disk_goes_on_later_unless_its_time_is_up() -> None:
+    assert kind(exit_code=13) is ExitKind.DISK_FULL
+    assert kind(exit_code=13, cause=Cause.STOP) is ExitKind.DISK_FULL
+    assert kind(exit_code=13, cause=Cause.WALL_TIME) is ExitKind.WALL_TIME
+
+
 def test_a_trial_asked_to_stop_that_fails_by_itself_is_a_crash() -> None:
     assert kind(exit_code=1, cause=Cause.STOP) is ExitKind.CRASHED
     assert kind(signal=signal.SIGSEGV, cause=Cause.STOP) is ExitKind.CRASHED

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.execution import child, local
-from supervisor.execution.executor import ExitKind
+from supervisor.execution.executor import STDERR_NAME, ExitKind
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor, PreloadError
 from tests.support.fake_worker import BEGAN_NAME, PIDS_NAME
@@ -106,6 +106,18 @@ def test_a_killed_fork_server_ends_its_trials_and_is_replaced(executor: LocalExe
     assert run(executor, folders[0], "result").kind is ExitKind.DONE
 
 
+def test_a_daemon_that_nothing_marks_as_ours_ends_with_a_killed_fork_server_too(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    handle, _ = begin(executor, tmp_path, "keep_stranger")
+    (stranger,) = family_of(tmp_path)
+    seen = executor._attempts[handle]
+    drive_until(executor, lambda: stranger in {process.pid for process in seen.family}, "a look at the family")
+    os.kill(executor.server_pid(), signal.SIGKILL)
+    assert collect(executor, handle).kind is ExitKind.LOST
+    assert gone_within(stranger, 0.0)
+
+
 def test_a_trial_ends_with_its_fork_server_before_the_supervisor_has_noticed(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
@@ -188,6 +200,7 @@ def test_an_import_that_kills_the_server_is_given_up_after_three_starts() -> Non
 
 def test_a_program_left_by_an_earlier_attempt_is_ended_before_the_next(executor: LocalExecutor, tmp_path: Path) -> None:
     environment = {**os.environ, child.ENVIRONMENT_NAME: str(tmp_path.resolve())}
+    (tmp_path / STDERR_NAME).touch()  # opened by every attempt before its process begins
     sleep = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
     with subprocess.Popen(sleep, env=environment, stdout=subprocess.PIPE, start_new_session=True) as left:
         assert left.stdout is not None

@@ -109,13 +109,34 @@ def test_a_trial_finds_its_surroundings_clean(shared: LocalExecutor, tmp_path: P
     assert facts["oom_score_adj"] >= child.OOM_SCORE
 
 
+@pytest.mark.parametrize("depth", [0, 6])
+def test_temporary_files_of_a_trial_lie_in_its_folder_under_a_name_that_a_socket_can_have(
+    shared: LocalExecutor, tmp_path: Path, depth: int
+) -> None:
+    folder = tmp_path.joinpath(*["a_folder_with_a_long_name"] * depth)
+    for _ in range(2):
+        assert run(shared, folder, "use_temporary_files").kind is ExitKind.DONE, "an earlier attempt's files are gone"
+    assert sorted(path.name for path in (folder / child.TEMPORARY_NAME).iterdir()) == ["file", "socket"]
+
+
+def test_a_trial_does_not_let_onnxruntime_report_its_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    local = LocalExecutor(worker=WORKER, preload=())
+    try:
+        assert run(local, tmp_path, "describe").kind is ExitKind.DONE
+    finally:
+        local.close()
+    assert json.loads((tmp_path / "facts.json").read_text())["telemetry"] == "1"
+
+
 def test_a_trial_inherits_nothing_of_another_trial(shared: LocalExecutor, tmp_path: Path) -> None:
     handle, _ = begin(shared, tmp_path / "other", "obey")
     run(shared, tmp_path / "own", "open_files")
     files = (tmp_path / "own" / "files").read_text().splitlines()
     shared.stop(handle)
     collect(shared, handle)
-    # standard streams, lifeline, folder lock, and the listing itself
+    # standard streams, lifeline, folder lock, its own temporary folder, and the listing itself
+    files = [line for line in files if not line.endswith("own/tmp")]
     assert [int(line.split()[0]) for line in files[:3]] == [0, 1, 2]
     assert len(files) == 6, files
     assert not any("other" in line or "socket" in line for line in files), files

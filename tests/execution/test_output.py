@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +28,22 @@ def test_the_head_can_be_read_while_the_trial_runs(tmp_path: Path) -> None:
     log.feed(b"hello")
     assert (tmp_path / "log").read_bytes() == b"hello"
     log.close()
+
+
+def test_without_room_for_the_file_the_end_is_still_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+
+    def full(path: Path, *arguments: object, **options: object) -> object:
+        if path == tmp_path / "log":
+            raise OSError(errno.ENOSPC, "no room")
+        return opened(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "open", full)
+    log = CappedLog(tmp_path / "log", HEAD, TAIL)
+    log.feed(b"hello world, goodbye")
+    assert log.tail(7) == "goodbye"[-TAIL:]
+    log.close()
+    assert not (tmp_path / "log").exists()
 
 
 @given(st.lists(st.binary(max_size=12), max_size=12))

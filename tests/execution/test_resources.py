@@ -50,6 +50,12 @@ def test_no_limit_means_no_limit() -> None:
     assert admit(Sample(100, 1000, None, 0), free, held=True).admitted
 
 
+def test_who_does_not_want_to_pause_for_others_waits_for_the_disk_alone() -> None:
+    eager = LIMITS.model_copy(update={"pause_on_high_load": False})
+    assert admit(Sample(100, 100, 1, 1e6), eager, held=False).admitted
+    assert "disk" in admit(Sample(0, 0, 0, 1), eager, held=False).reason
+
+
 @given(sample=samples)
 def test_who_was_held_back_needs_more_room_than_who_was_not(sample: Sample) -> None:
     if admit(sample, LIMITS, held=True).admitted:

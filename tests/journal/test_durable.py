@@ -56,6 +56,33 @@ def test_an_append_without_room_is_taken_back(tmp_path, monkeypatch):
     assert append(path, b"second\n", expected_size=6) == 13
 
 
+@pytest.mark.parametrize(("code", "words"), [(errno.EFBIG, "ulimit -f"), (errno.EDQUOT, "quota")])
+def test_other_limits_than_the_disks_are_waited_for_too_and_named(tmp_path, monkeypatch, code, words):
+    fail_at(monkeypatch, "write", code=code)
+    with pytest.raises(DiskFullError, match=words):
+        append(tmp_path / "log", b"line\n")
+
+
+@pytest.mark.parametrize("operation", ["open_temporary", "write", "rename"])
+def test_what_fails_is_named_by_the_file_and_not_by_its_temporary_name(tmp_path, monkeypatch, operation):
+    path = tmp_path / "file"
+    fail_at(monkeypatch, operation, code=errno.EIO)
+    with pytest.raises(OSError, match="injected") as caught:
+        write_atomic(path, b"new")
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+
+
+def test_a_mark_is_made_once_and_waits_for_room(tmp_path, monkeypatch):
+    path = tmp_path / "mark"
+    fail_at(monkeypatch, "mark")
+    with pytest.raises(DiskFullError):
+        durable.mark(path)
+    durable.mark(path)
+    fail_at(monkeypatch, "mark")
+    durable.mark(path)
+    assert path.read_bytes() == b""
+
+
 def test_an_append_to_a_file_of_another_length_writes_nothing(tmp_path):
     path = tmp_path / "log"
     append(path, b"first\n")
@@ -95,3 +122,25 @@ def test_canonical_json_refuses_what_is_no_json_number(value):
 @pytest.mark.parametrize("scalar", [np.float32(0.1), np.float64(0.1), np.int64(7), np.bool_(True)])
 def test_numpy_scalars_become_the_numbers_they_hold(scalar):
     assert json.loads(canonical_json([scalar])) == [scalar.item()]
+
+
+def test_keeping_the_previous_file_twice_leaves_no_temporary_name(tmp_path):
+    path, previous = tmp_path / "checkpoint.json", tmp_path / "checkpoint.previous.json"
+    durable.write_json(path, {"iteration": 3})
+    for _ in range(2):  # the second is what a kill between link and write leads to
+        durable.link_previous(path, previous)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["checkpoint.json", "checkpoint.previous.json"]
+
+
+@pytest.mark.parametrize("rest", [b"", b"{", b'{"a":"' + b"x" * 40_000, b"\0\0\0", b'\0\0"}\n', b"\0\n\0\0}\n\0"])
+@pytest.mark.parametrize("whole", [b"", b"first\n", b"first\nlong " + b"y" * 40_000 + b"\n"])
+def test_what_a_crash_left_of_last_lines_is_cut_off(tmp_path, whole, rest):
+    path = tmp_path / "log"
+    path.write_bytes(whole + rest)
+    assert durable.cut_torn_tail(path) == len(rest)
+    assert path.read_bytes() == whole
+
+
+def test_a_file_that_is_not_there_has_no_tail(tmp_path):
+    assert durable.cut_torn_tail(tmp_path / "log") == 0
+    assert not (tmp_path / "log").exists()

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from supervisor.contract import as_json
 from supervisor.errors import DamagedStateError
-from supervisor.journal import durable
+from supervisor.journal import durable, log_files
 from supervisor.journal.durable import DiskFullError
 from supervisor.journal.log import (
     LOG_NAME,
     Log,
+    LogLines,
     LogRewrittenError,
     chain_of,
     cut_torn_tail,
@@ -98,11 +99,71 @@ def test_compressed_rotations_are_read_too(written):
     assert read_log(run_dir).records == tuple(lines)
 
 
-@pytest.mark.parametrize("how", ["truncated", "replaced", "moved", "appended"])
+@pytest.mark.parametrize("name", ["training_log-20260101.jsonl", "training_log.1.jsonl"])
+def test_a_rotation_counts_while_it_is_being_compressed_and_after(written, name):
+    run_dir, _, lines = written
+    rotated = run_dir / name
+    (run_dir / LOG_NAME).rename(rotated)
+    assert read_log(run_dir).records == tuple(lines)
+    data = gzip.compress(rotated.read_bytes())
+    compressed = run_dir / f"{name}.gz"
+    compressed.write_bytes(data[: len(data) // 2])
+    assert read_log(run_dir) == LogLines(tuple(lines), ())
+    compressed.write_bytes(data)
+    rotated.unlink()
+    assert read_log(run_dir) == LogLines(tuple(lines), ())
+    assert read_latest(run_dir, 3, 0) == tuple(lines[3:])
+
+
+@pytest.mark.parametrize("name", ["training_log_mine.jsonl", "training_log.old.jsonl", "training_log-notes.jsonl"])
+def test_a_users_own_extract_of_the_log_is_none_of_its_files(written, name):
+    run_dir, _, lines = written
+    (run_dir / name).write_text('{"iteration":1,"win_rate":0.5}\n')
+    assert read_log(run_dir).records == tuple(lines)
+
+
+@pytest.mark.parametrize("read", [read_log, lambda run_dir: read_latest(run_dir, 0, 0)])
+def test_files_that_are_renamed_while_they_are_read_are_read_again(written, monkeypatch, read):
+    run_dir, _, lines = written
+    real, numbers = log_files._log_files, iter((1, 2, 3))
+
+    def rotated_at_once(folder):
+        found = real(folder)
+        if (number := next(numbers, None)) is not None:
+            found[-1].rename(run_dir / f"training_log.{number}.jsonl")
+        return found
+
+    monkeypatch.setattr(log_files, "_log_files", rotated_at_once)
+    found = read(run_dir)
+    assert getattr(found, "records", found) == tuple(lines)
+
+
+def test_lines_that_move_to_a_file_not_listed_yet_are_found(written, monkeypatch):
+    run_dir, _, lines = written
+    real, lists = log_files._log_files, []
+
+    def rotated_behind_the_list(folder):
+        found = real(folder)
+        if not lists:
+            (run_dir / LOG_NAME).rename(run_dir / "training_log.1.jsonl")
+            (run_dir / LOG_NAME).touch()
+        lists.append(found)
+        return found
+
+    monkeypatch.setattr(log_files, "_log_files", rotated_behind_the_list)
+    assert read_log(run_dir).records == tuple(lines)
+
+
+@pytest.mark.parametrize("how", ["truncated", "replaced", "moved", "appended", "edited in its last line"])
 def test_a_log_that_somebody_changed_is_not_appended_to(written, how):
     run_dir, log, _ = written
     path = run_dir / LOG_NAME
-    if how == "truncated":
+    if how.startswith("edited"):
+        with path.open("r+b") as stream:
+            data = stream.read()
+            stream.seek(data.rindex(b'"games":60'))
+            stream.write(b'"games":61')
+    elif how == "truncated":
         path.write_bytes(path.read_bytes()[:-10])
     elif how == "replaced":
         copy = run_dir / "copy"

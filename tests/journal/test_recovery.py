@@ -47,6 +47,7 @@ def test_a_fresh_folder_starts_at_nothing(tmp_path):
     assert recovered.notes == ()
 
 
+@settings(deadline=None)  # it writes and syncs files
 @given(length=st.integers(1, 25), cut=st.integers(1, 25), window=st.sampled_from([1, 2, 8]))
 def test_snapshot_and_tail_give_the_state_of_the_whole_log_at_every_cut(tmp_path_factory, length, cut, window):
     run_dir = tmp_path_factory.mktemp("run")
@@ -56,6 +57,7 @@ def test_snapshot_and_tail_give_the_state_of_the_whole_log_at_every_cut(tmp_path
     assert recover(run_dir, "run", window).state == fold_all(State(), committed)
 
 
+@settings(deadline=None)  # it writes and syncs files
 @given(length=st.integers(1, 30), window=st.sampled_from([1, 2, 8]))
 def test_what_a_proposal_sees_is_the_same_after_a_restart(tmp_path_factory, length, window):
     run_dir = tmp_path_factory.mktemp("run")

@@ -1,12 +1,13 @@
 """What README.md says against what there is: flags, files, settings, events, exit codes; its jq lines on a real run."""
 
 import contextlib
+import getpass
 import json
 import re
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
+import sys
 
 import pytest
 import typer.main
@@ -119,24 +120,37 @@ def test_every_setting_it_names_exists():
     assert mentioned <= names
 
 
-def test_the_service_file_is_valid_as_the_readme_installs_it(tmp_path):
-    [line] = [line for line in commands() if line.startswith("sed ")]
+@pytest.mark.parametrize("name", ["incumbent", "incumbent-server"])
+def test_the_service_files_are_valid_as_the_readme_installs_them(tmp_path, name):
+    [fill] = [line for line in commands() if line.startswith("fill=")]
+    [line] = [line for line in commands() if line.startswith(f'sed "$fill" tools/{name}.service ')]
     sed, install = line.split(" | ")
-    unit = shell(sed, cwd=ROOT)
-    assert install == "sudo tee /etc/systemd/system/incumbent.service"
-    path = tmp_path / "incumbent.service"
+    assert install == f"sudo tee /etc/systemd/system/{name}.service"
+    unit = shell(f"{fill}\n{sed}", cwd=ROOT)
+    path = tmp_path / f"{name}.service"
     path.write_text(unit)
     settings = dict(entry.split("=", 1) for entry in unit.splitlines() if "=" in entry and entry[0] != "#")
-    assert settings["ExecStart"] == f"{ROOT}/tools/start_training.sh"
-    assert Path(settings["ExecStart"]).is_file()
-    assert settings["WorkingDirectory"] == str(ROOT)
-    assert (settings["Restart"], settings["RestartSec"], settings["KillMode"]) == ("always", "30", "mixed")
+    env, program, *_ = settings["ExecStart"].split()
+    assert env == "/usr/bin/env"
+    assert (settings["WorkingDirectory"], (ROOT / program).is_file()) == (str(ROOT), True)
+    assert settings["BindReadOnlyPaths"] == f"{ROOT} {sys.base_prefix}"
+    assert settings["User"] == getpass.getuser()
+    assert (settings["Type"], settings["Restart"], settings["KillMode"]) == ("notify", "always", "mixed")
     assert set(settings["RestartPreventExitStatus"].split()) == {"2", "3", "4", "6"}
     for command in commands():
         if "systemctl" in command or "journalctl" in command:
-            assert "incumbent" in shlex.split(command)
+            assert "incumbent" in shlex.split(command, comments=True)
     if shutil.which("systemd-analyze"):
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_readme_says_of_the_search_unit_is_what_it_says():
+    unit = (ROOT / "tools" / "incumbent.service").read_text()
+    assert "started again after 30 seconds" in TEXT.replace("\n", " ")
+    assert "RestartSec=30\n" in unit
+    assert "no turn for three minutes" in TEXT.replace("\n", " ")
+    assert "WatchdogSec=3min\n" in unit
+    assert "StateDirectory=incumbent\n" in unit  # /var/lib/incumbent

@@ -45,13 +45,13 @@ def test_the_versions_are_those_that_reading_every_line_gives(tmp_path: Path) ->
 def test_only_lines_that_make_a_version_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_log(tmp_path, 20, 5)
     decoded: list[int] = []
-    decode = log._decode
+    decode = log.decode_line
 
     def counting(path: Path, number: int, text: bytes) -> dict[str, Json]:
         decoded.append(number)
         return decode(path, number, text)
 
-    monkeypatch.setattr(log, "_decode", counting)
+    monkeypatch.setattr(log, "decode_line", counting)
     assert [record.iteration for record in version_records(tmp_path)] == [5, 10, 15, 20]
     assert decoded == [5, 10, 15, 20]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from supervisor.contract import Interface, Version
 from supervisor.journal import durable
 from supervisor.registry.store import (
     DamagedFileError,
@@ -141,3 +143,21 @@ def test_a_crash_while_storing_leaves_no_file_under_the_name(
     store.put(source, SHA)
     assert store.retain({SHA}) == ()
     assert store.read(SHA) == DATA
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt"])
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_a_version_with_a_damaged_file_is_none_to_go_back_to(
+    store: ModelStore, source: Path, suffix: str, how: str
+) -> None:
+    version = Version("v000001", 1, {}, SHA, SHA, interface=Interface({}, {}))
+    for each in (".onnx", ".pt"):
+        store.put(source, SHA, each)
+    assert store.has(version)
+    path = store.path(SHA, suffix)
+    if how == "changed":
+        path.write_bytes(DATA[:-1])
+    else:
+        path.unlink()
+    assert not store.has(version)
+    assert store.has(replace(version, interface=None))

@@ -15,6 +15,7 @@ from supervisor.errors import ConfigurationError
 from supervisor.record import Record
 from supervisor.search import spsa
 from supervisor.search.fold import spsa_note
+from supervisor.search.observation import Observation
 from supervisor.search.policy import Proposal, Proposer
 from supervisor.search.samplers.distributions import distributions
 from supervisor.search.space import Parameter, Space
@@ -27,6 +28,7 @@ from tests.support.lines import (
     line,
     line_of,
     mixed_space,
+    observed,
     request,
     settings,
     version,
@@ -122,7 +124,9 @@ def test_a_history_cut_by_the_user_is_taken_as_it_is(sampler: str) -> None:
     for known in (40, 20):
         grown = Proposer()
         grown.propose(request(known + 1, SPACE, lines[:known], incumbent=INCUMBENT, config=config))
-        cut = dataclasses.replace(request(41, SPACE, lines, incumbent=INCUMBENT, config=config), history=lines[-20:])
+        cut = dataclasses.replace(
+            request(41, SPACE, lines, incumbent=INCUMBENT, config=config), history=observed(lines[-20:])
+        )
         assert grown.propose(cut) == Proposer().propose(cut)
 
 
@@ -143,12 +147,12 @@ def test_a_changed_space_keeps_the_lines_that_still_fit_and_drops_the_others(sam
 def test_a_line_is_a_trial_at_todays_defaults_and_none_where_its_values_left_the_space() -> None:
     kinds = distributions(SPACE)
     older = {name: value for name, value in SPACE.defaults().items() if name != "lr"}
-    trial = as_trial(line(1, older, 0.6), SPACE, kinds, "win_rate")
+    trial = as_trial(Observation.of(line(1, older, 0.6)), SPACE, kinds, "win_rate")
     assert trial is not None
     assert (trial.value, trial.params) == (0.6, dict(SPACE.defaults()))
-    assert as_trial(line(1, {**older, "layers": 9}, 0.6), SPACE, kinds, "win_rate") is None
-    assert as_trial(line(1, {**older, "optimizer": "lamb"}, 0.6), SPACE, kinds, "win_rate") is None
-    failed = as_trial(line(1, older, None), SPACE, kinds, "win_rate")
+    assert as_trial(Observation.of(line(1, {**older, "layers": 9}, 0.6)), SPACE, kinds, "win_rate") is None
+    assert as_trial(Observation.of(line(1, {**older, "optimizer": "lamb"}, 0.6)), SPACE, kinds, "win_rate") is None
+    failed = as_trial(Observation.of(line(1, older, None)), SPACE, kinds, "win_rate")
     assert failed is not None
     assert (failed.state, failed.value) == (TrialState.FAIL, None)
 
@@ -261,7 +265,7 @@ def test_qmc_takes_its_index_from_the_iterations_of_the_target_not_from_the_line
     config, space = settings("qmc"), floats(2)
     lines = [line(i, space.defaults(), 0.5, sampler="qmc") for i in range(1, 21)]
     whole = request(21, space, lines, config=config)
-    cut = dataclasses.replace(whole, history=lines[-3:])
+    cut = dataclasses.replace(whole, history=observed(lines[-3:]))
     assert Proposer().propose(cut) == Proposer().propose(whole)
     points = []
     for iteration in range(1, 17):

@@ -8,7 +8,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -20,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from supervisor.config.settings import SearchSettings, Settings
 from supervisor.contract import Budget, Decision, Outcome, Reason, Tally, TrialSpec
 from supervisor.errors import UsageError
+from supervisor.journal.log import LOG_NAME, encode
 from supervisor.record import Record
 from supervisor.search.dashboard import read_only_url
 from supervisor.search.projection import StudyProjection, study_db_url
@@ -96,6 +98,31 @@ class Reports(list[str]):
             assert self._changed.wait_for(lambda: event in self, timeout=60), list(self)
 
 
+def log(run_dir: Path, records: Sequence[Record]) -> None:
+    """Let the log hold these lines."""
+    (run_dir / LOG_NAME).write_bytes(b"".join(encode(record) for record in records))
+
+
+def catch_up(projector: Projector, run_dir: Path, records: Sequence[Record]) -> None:
+    log(run_dir, records)
+    projector.catch_up()
+
+
+def commit(projector: Projector, run_dir: Path, record: Record) -> None:
+    """As the supervisor does: the line first."""
+    with (run_dir / LOG_NAME).open("ab") as stream:
+        stream.write(encode(record))
+    projector.finished(record)
+
+
+def opened(run_dir: Path, records: Sequence[Record] = (), spaces: Mapping[str, Space] = SPACES) -> StudyProjection:
+    """A database that was brought to what these lines say."""
+    log(run_dir, records)
+    projection = StudyProjection(study_db_url(run_dir), "run-1", spaces)
+    projection.catch_up(run_dir)
+    return projection
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., tuple[Projector, Reports]]:
     def started(spaces: dict[str, Space] = SPACES, settings: Settings | None = None) -> tuple[Projector, Reports]:
@@ -110,10 +137,10 @@ Start = Callable[..., tuple[Projector, Reports]]
 
 def test_every_line_becomes_a_trial_with_what_people_ask_for(tmp_path: Path, start: Start) -> None:
     projector, reports = start()
-    projector.catch_up([])
+    catch_up(projector, tmp_path, [])
     for record in lines(7):
         projector.running(spec(record.iteration))
-        projector.finished(record)
+        commit(projector, tmp_path, record)
     projector.close()
     trials = stored(tmp_path)
     assert facts(trials) == expected(lines(7))
@@ -155,24 +182,24 @@ def test_a_confirmation_shows_the_parameters_of_its_winner(tmp_path: Path) -> No
 def test_a_restart_writes_what_is_missing_and_nothing_twice(tmp_path: Path, start: Start) -> None:
     for held in (4, 4, 9):
         projector, _ = start()
-        projector.catch_up(lines(held))
+        catch_up(projector, tmp_path, lines(held))
         projector.close()
         assert facts(stored(tmp_path)) == expected(lines(held))
 
 
 def test_a_trial_left_running_by_a_crash_is_taken_up_or_taken_away(tmp_path: Path, start: Start) -> None:
     projector, _ = start()
-    projector.catch_up(lines(3))
+    catch_up(projector, tmp_path, lines(3))
     projector.running(spec(4))
     projector.close()
     projector, _ = start()  # the trial went on and its line was committed
-    projector.catch_up(lines(4))
+    catch_up(projector, tmp_path, lines(4))
     projector.running(spec(5))
     projector.close()
     assert [trial.state for trial in stored(tmp_path)[3:]] == [TrialState.COMPLETE, TrialState.RUNNING]
     projector, _ = start()  # iteration 5 became another target's
     other = dataclasses.replace(lines(5)[4], target="tank/combat_dqn", archetype="tank")
-    projector.catch_up([*lines(4), other])
+    catch_up(projector, tmp_path, [*lines(4), other])
     projector.close()
     assert facts(stored(tmp_path)) == expected(lines(4))
     assert facts(stored(tmp_path, "tank/combat_dqn"))[0][0] == 5
@@ -180,13 +207,13 @@ def test_a_trial_left_running_by_a_crash_is_taken_up_or_taken_away(tmp_path: Pat
 
 def test_what_somebody_wrote_into_the_database_is_written_over(tmp_path: Path, start: Start) -> None:
     projector, _ = start()
-    projector.catch_up(lines(5))
+    catch_up(projector, tmp_path, lines(5))
     projector.close()
     with sqlite3.connect(tmp_path / "study.db") as database:
         database.execute("UPDATE trial_values SET value = 0.99 WHERE trial_id = 2")
     optuna.load_study(study_name=TARGET, storage=study_db_url(tmp_path)).enqueue_trial({"lr": 1e-4})
     projector, _ = start()
-    projector.catch_up(lines(5))
+    catch_up(projector, tmp_path, lines(5))
     projector.close()
     assert facts(stored(tmp_path)) == expected(lines(5))
 
@@ -194,7 +221,7 @@ def test_what_somebody_wrote_into_the_database_is_written_over(tmp_path: Path, s
 def test_a_shortened_log_leaves_the_older_trials_in_place(tmp_path: Path, start: Start) -> None:
     for held in (lines(9), lines(12)[6:]):
         projector, _ = start()
-        projector.catch_up(held)
+        catch_up(projector, tmp_path, held)
         projector.close()
     assert facts(stored(tmp_path)) == expected(lines(12))
 
@@ -202,22 +229,22 @@ def test_a_shortened_log_leaves_the_older_trials_in_place(tmp_path: Path, start:
 def test_lines_that_a_power_cut_took_from_the_log_leave_the_database_too(tmp_path: Path, start: Start) -> None:
     for held in (lines(9), lines(6)):
         projector, _ = start()
-        projector.catch_up(held)
+        catch_up(projector, tmp_path, held)
         projector.running(spec(len(held) + 1))
-        projector.finished(lines(10)[len(held)])
+        commit(projector, tmp_path, lines(10)[len(held)])
         projector.close()
     assert facts(stored(tmp_path)) == expected(lines(7))
 
 
 def test_a_space_whose_choices_changed_starts_its_study_anew(tmp_path: Path, start: Start) -> None:
     projector, _ = start()
-    projector.catch_up(lines(3))
+    catch_up(projector, tmp_path, lines(3))
     projector.close()
     kept = [item for item in SPACE.parameters if item.name != "optimizer"]
     changed = Space((*kept, Parameter("optimizer", "categorical", "sgd", choices=("sgd", "lamb"))))
     projector, reports = start({TARGET: changed})
-    projector.catch_up(lines(3))
-    projector.finished(line(4, changed.defaults(), 0.5))
+    catch_up(projector, tmp_path, lines(3))
+    commit(projector, tmp_path, line(4, changed.defaults(), 0.5))
     projector.close()
     trials = stored(tmp_path)
     assert reports == []
@@ -228,20 +255,20 @@ def test_a_space_whose_choices_changed_starts_its_study_anew(tmp_path: Path, sta
 @pytest.mark.parametrize("harm", ["deleted", "replaced by garbage"])
 def test_a_database_lost_while_the_run_goes_on_is_built_anew(tmp_path: Path, start: Start, harm: str) -> None:
     projector, reports = start()
-    projector.catch_up(lines(5))
-    projector.finished(lines(6)[5])
+    catch_up(projector, tmp_path, lines(5))
+    commit(projector, tmp_path, lines(6)[5])
     projector.close()
     projector, reports = start()
-    projector.catch_up(lines(6))
+    catch_up(projector, tmp_path, lines(6))
     reports.clear()
-    projector.finished(lines(7)[6])
+    commit(projector, tmp_path, lines(7)[6])
     _wait_until(lambda: (tmp_path / "study.db").exists() and len(stored(tmp_path)) == 7)
     path = tmp_path / "study.db"
     path.unlink()
     if harm != "deleted":
         path.with_name("new").write_bytes(b"garbage" * 5000)
         path.with_name("new").rename(path)
-    projector.finished(lines(8)[7])
+    commit(projector, tmp_path, lines(8)[7])
     projector.close()
     assert facts(stored(tmp_path)) == expected(lines(8))
     assert reports == ([] if harm == "deleted" else ["dashboard_failing", "dashboard_written"])
@@ -249,17 +276,61 @@ def test_a_database_lost_while_the_run_goes_on_is_built_anew(tmp_path: Path, sta
 
 def test_a_damaged_database_found_at_the_start_is_built_anew(tmp_path: Path, start: Start) -> None:
     projector, _ = start()
-    projector.catch_up(lines(8))
+    catch_up(projector, tmp_path, lines(8))
     projector.close()
     path = tmp_path / "study.db"
     whole = bytearray(path.read_bytes())
     whole[4096:] = bytes(len(whole) - 4096)
     path.write_bytes(whole)
     projector, reports = start()
-    projector.catch_up(lines(8))
+    catch_up(projector, tmp_path, lines(8))
     projector.close()
     assert facts(stored(tmp_path)) == expected(lines(8))
     assert reports == ["dashboard_failing", "dashboard_written"]
+
+
+def test_a_database_that_only_its_index_contradicts_is_built_anew(tmp_path: Path, start: Start) -> None:
+    """SQLite refuses to write to it, and its quick check finds nothing."""
+    projector, _ = start()
+    catch_up(projector, tmp_path, lines(5))
+    projector.close()
+    path = tmp_path / "study.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+        query = "select rootpage from sqlite_master where name = 'sqlite_autoindex_trial_user_attributes_1'"
+        page, page_bytes = connection.execute(query).fetchone()[0], connection.execute("pragma page_size").fetchone()[0]
+    whole = path.read_bytes()
+    begin = (page - 1) * page_bytes
+    index = whole[begin : begin + page_bytes].replace(b"iteration", b"iteratiom")
+    path.write_bytes(whole[:begin] + index + whole[begin + page_bytes :])
+    now = [line(1, SPACE.defaults(), 0.9), *lines(5)[1:]]  # what is there must go, with the entries
+    projector, reports = start()
+    catch_up(projector, tmp_path, now)
+    projector.close()
+    assert facts(stored(tmp_path)) == expected(now)
+    assert reports == ["dashboard_failing", "dashboard_written"]
+
+
+def test_what_fails_with_a_new_file_too_is_not_made_anew_again_and_again(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def failing(*arguments: object, **options: object) -> None:
+        made.append("made")
+        (tmp_path / "study.db").write_bytes(b"")
+        raise ValueError("whatever it is")
+
+    monkeypatch.setattr("supervisor.search.projector.StudyProjection", failing)
+    removed: list[Path] = []
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path))
+    projector, reports = start()
+    for count in range(3, 6):
+        catch_up(projector, tmp_path, lines(count))
+    projector.close()
+    assert reports == ["dashboard_failing"]
+    assert len(removed) == 3  # the file and SQLite's own two beside it, once
+    assert len(made) > len(removed)
 
 
 def test_a_locked_database_is_reported_once_stops_nobody_and_is_complete_later(
@@ -268,29 +339,71 @@ def test_a_locked_database_is_reported_once_stops_nobody_and_is_complete_later(
     monkeypatch.setattr("supervisor.search.projection.BUSY_TIMEOUT_S", 0.01)
     monkeypatch.setattr("optuna.storages._rdb.storage.time.sleep", lambda seconds: None)
     projector, reports = start()
-    projector.catch_up(lines(3))
+    catch_up(projector, tmp_path, lines(3))
     projector.close()
     projector, reports = start()
     with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as holder:
         holder.execute("BEGIN EXCLUSIVE")
-        projector.catch_up(lines(3))
-        projector.finished(lines(4)[3])
+        catch_up(projector, tmp_path, lines(3))
+        commit(projector, tmp_path, lines(4)[3])
         reports.wait_for("dashboard_failing")
         holder.execute("ROLLBACK")
-    projector.finished(lines(5)[4])
+    commit(projector, tmp_path, lines(5)[4])
     projector.close()
     assert facts(stored(tmp_path)) == expected(lines(5))
     assert reports == ["dashboard_failing", "dashboard_written"]
 
 
+def test_more_than_can_be_written_is_not_gathered_and_comes_from_the_log(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.search.projector.MOST_WAITING", 2)
+    projector, _ = start()
+    catch_up(projector, tmp_path, [])
+    with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as holder:
+        _wait_until(lambda: (tmp_path / "study.db").stat().st_size > 0 and len(_tables(tmp_path)) > 0)
+        holder.execute("BEGIN EXCLUSIVE")
+        for record in lines(9):
+            projector.running(spec(record.iteration))
+            commit(projector, tmp_path, record)
+        assert projector._messages.qsize() <= 2
+        holder.execute("ROLLBACK")
+    projector.close()
+    assert facts(stored(tmp_path)) == expected(lines(9))
+    assert projector._running == {}
+
+
+def test_a_log_that_cannot_be_read_is_no_fault_of_the_database(tmp_path: Path, start: Start) -> None:
+    projector, _ = start()
+    catch_up(projector, tmp_path, lines(3))
+    projector.close()
+    inode = (tmp_path / "study.db").stat().st_ino
+    (tmp_path / LOG_NAME).write_bytes(b"{}\nno line\n{}\n")
+    projector, reports = start()
+    projector.catch_up()
+    projector.close()
+    assert reports == ["dashboard_failing"]
+    assert (tmp_path / "study.db").stat().st_ino == inode
+    assert facts(stored(tmp_path)) == expected(lines(3))
+
+
+def test_lines_that_do_not_stand_in_order_are_shown_in_order_and_once(tmp_path: Path) -> None:
+    one, two, three, four = lines(4)
+    opened(tmp_path, [one, three, four, two, dataclasses.replace(three, win_rate=0.9)]).close()
+    changed = [one, two, dataclasses.replace(three, win_rate=0.9), four]
+    assert facts(stored(tmp_path)) == expected(changed)
+    opened(tmp_path, changed).close()
+    assert facts(stored(tmp_path)) == expected(changed)
+
+
 def test_who_stops_in_a_hurry_does_not_wait_for_a_slow_database(tmp_path: Path, start: Start) -> None:
     projector, reports = start()
-    projector.catch_up(lines(3))
+    catch_up(projector, tmp_path, lines(3))
     projector.close()
     projector, reports = start()
     with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as holder:
         holder.execute("BEGIN EXCLUSIVE")
-        projector.catch_up(lines(4))
+        catch_up(projector, tmp_path, lines(4))
         started_s = time.monotonic()
         projector.close(timeout_s=0.1)
         assert time.monotonic() - started_s < 2
@@ -300,13 +413,13 @@ def test_who_stops_in_a_hurry_does_not_wait_for_a_slow_database(tmp_path: Path, 
     assert facts(stored(tmp_path)) == expected(lines(4))
 
 
-def test_a_database_that_cannot_be_reached_never_shows_its_password(start: Start) -> None:
+def test_a_database_that_cannot_be_reached_never_shows_its_password(tmp_path: Path, start: Start) -> None:
     url = "postgresql+psycopg://me:hunter2@127.0.0.1:1/none"
     settings = Settings(search=SearchSettings.model_validate({"storage_url": url}))
     said: list[str] = []
     projector, _ = start(settings=settings)
     projector._report = lambda event, reason: said.append(f"{event}: {reason}")
-    projector.catch_up(lines(2))
+    catch_up(projector, tmp_path, lines(2))
     projector.close()
     assert len(said) == 1
     assert said[0].startswith("dashboard_failing")
@@ -316,8 +429,9 @@ def test_a_database_that_cannot_be_reached_never_shows_its_password(start: Start
 def test_a_shared_database_keeps_runs_apart(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     for run_id in ("run-1", "run-2"):
+        log(tmp_path, [dataclasses.replace(record, run_id=run_id) for record in lines(3)])
         projection = StudyProjection(url, run_id, SPACES, shared=True)
-        projection.catch_up([dataclasses.replace(record, run_id=run_id) for record in lines(3)])
+        projection.catch_up(tmp_path)
         projection.close()
     names = sorted(study.study_name for study in optuna.get_all_study_summaries(url))
     assert names == [f"{TARGET} @ run-1", f"{TARGET} @ run-2"]
@@ -325,15 +439,13 @@ def test_a_shared_database_keeps_runs_apart(tmp_path: Path) -> None:
 
 
 def test_studies_are_created_in_order_of_name(tmp_path: Path) -> None:
-    projection = StudyProjection(study_db_url(tmp_path), "run-1", dict.fromkeys(("b/x", "a/y", "a/x"), SPACE))
-    projection.catch_up([])
+    projection = opened(tmp_path, spaces=dict.fromkeys(("b/x", "a/y", "a/x"), SPACE))
     projection.close()
     assert optuna.get_all_study_names(study_db_url(tmp_path)) == ["a/x", "a/y", "b/x"]
 
 
 def test_the_note_names_the_incumbent_of_a_manual_change_too(tmp_path: Path) -> None:
-    projection = StudyProjection(study_db_url(tmp_path), "run-1", SPACES)
-    projection.catch_up(lines(3))
+    projection = opened(tmp_path, lines(3))
     decision = Decision("manual", Outcome.PROMOTE, Reason.MANUAL_ROLLBACK)
     back = dataclasses.replace(lines(4)[3], purpose="manual", version="v000000", decision=decision, win_rate=None)
     projection.finished(back)
@@ -344,8 +456,7 @@ def test_the_note_names_the_incumbent_of_a_manual_change_too(tmp_path: Path) -> 
 
 
 def test_it_keeps_up_with_five_iterations_a_second(tmp_path: Path) -> None:
-    projection = StudyProjection(study_db_url(tmp_path), "run-1", SPACES)
-    projection.catch_up([])
+    projection = opened(tmp_path, [])
     started_s = time.process_time()
     for record in lines(8):
         projection.running(spec(record.iteration))
@@ -362,8 +473,7 @@ class Quiet(WSGIRequestHandler):
 
 @pytest.mark.parametrize("writer_runs", [True, False])
 def test_the_dashboard_reads_a_running_and_a_finished_run_and_cannot_write(tmp_path: Path, writer_runs: bool) -> None:
-    projection = StudyProjection(study_db_url(tmp_path), "run-1", SPACES)
-    projection.catch_up(lines(3))
+    projection = opened(tmp_path, lines(3))
     if not writer_runs:
         projection.close()
     app = optuna_dashboard.wsgi(read_only_url(tmp_path))
@@ -387,6 +497,11 @@ def test_the_dashboard_reads_a_running_and_a_finished_run_and_cannot_write(tmp_p
 def test_a_run_without_a_database_has_no_dashboard_yet(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="incumbent run"):
         read_only_url(tmp_path)
+
+
+def _tables(run_dir: Path) -> list[str]:
+    with sqlite3.connect(run_dir / "study.db") as database:
+        return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE name = 'trials'")]
 
 
 def _wait_until(true: Callable[[], bool]) -> None:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -245,6 +246,25 @@ def test_an_address_that_cannot_be_used_is_said_clearly(
     error = refusal_to_start(folder.path, options)
     assert error.exit_code == code
     assert words in str(error)
+
+
+def test_a_start_that_fails_is_tried_again_whatever_uvicorns_exit_code(folder: ServedFolder) -> None:
+    program = (
+        "import sys; from supervisor.serving.engine import Engine\n"
+        "async def fail(self): raise RuntimeError('no thread could be started')\n"
+        "Engine.load_active = fail\n"
+        "from supervisor.cli import run_cli; sys.exit(run_cli(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "serve", "--run-dir", str(folder.path), "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 75  # uvicorn's own would be 3, an invalid configuration, which is never tried again
+    assert "no thread could be started" in done.stderr
+    assert done.stderr.endswith("the server could not start; what is printed above says why\n")
 
 
 def test_beyond_loopback_reloading_needs_the_token_and_inference_does_not(folder: ServedFolder) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from supervisor.contract import Budget, Params, TrialSpec, Version
 from supervisor.errors import TrialError
-from supervisor.journal import durable
+from supervisor.journal import durable, sealed
 from tests.support.target_conformance import ManualControl
 from trainers.build_stage import build_stage
 from trainers.ledger import Ledger
@@ -74,7 +73,7 @@ def test_a_candidate_that_could_not_be_built_is_not_asked_for_again(tmp_path: Pa
     with pytest.raises(StopRequested):
         build_stage(spec(3), tmp_path, first, Ledger(tmp_path, ManualControl()))
     assert first.asked == [0, 1, 2]
-    failed = json.loads((tmp_path / "c0" / "failed.json").read_bytes())
+    failed = sealed.read(tmp_path / "c0" / "failed.json")
     assert failed == {"reason": "build_timeout", "detail": "candidate 0 was too slow"}
     assert not (tmp_path / "c2" / "failed.json").exists()  # a stop is no failure
     second = FlakyTarget()  # by now everything could be built: it must not matter

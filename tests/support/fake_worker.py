@@ -162,6 +162,20 @@ def do_keep_family(folder: Path) -> None:
     do_ignore_everything(folder)
 
 
+def do_keep_stranger(folder: Path) -> None:
+    """A daemon that was forked twice and whose environment and command line say nothing about us."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        daemon = os.fork()
+        if daemon == 0:
+            os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)"], {})
+        os.write(writing, str(daemon).encode())
+        os._exit(0)
+    (folder / PIDS_NAME).write_bytes(os.read(reading, 100))
+    do_ignore_everything(folder)
+
+
 def do_hold_gil(folder: Path) -> None:
     """One endless call into C that never lets a Python thread or signal handler run: a mutex locked twice."""
     _began(folder)
@@ -192,12 +206,25 @@ def do_describe(folder: Path) -> None:
         "main": getattr(sys.modules["__main__"], "__file__", None),
         "pytest": "pytest" in sys.modules,
         "threads": os.environ.get("OMP_NUM_THREADS"),
+        "vram": os.environ.get("INCUMBENT_VRAM_FRACTION"),
         "session": os.getsid(0) == os.getpid(),
         "sigint_ignored": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
         "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),
         "path": sys.path,
+        "telemetry": os.environ.get("ORT_DISABLE_TELEMETRY"),
     }
     (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def do_use_temporary_files(folder: Path) -> None:
+    """A file and a socket, as multiprocessing names them, that are not there yet."""
+    import socket
+    import tempfile
+
+    with open(os.path.join(tempfile.gettempdir(), "file"), "x"):
+        pass
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.join(os.environ["TMPDIR"], "socket"))
 
 
 def do_first_line(folder: Path) -> None:

@@ -8,9 +8,23 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 
-from supervisor.execution.executor import EXIT_DONE, EXIT_OUT_OF_MEMORY, EXIT_STOPPED, STOP_NAME, Exit, ExitKind, Launch
+from supervisor.execution.executor import (
+    EXIT_DISK_FULL,
+    EXIT_DONE,
+    EXIT_OUT_OF_MEMORY,
+    EXIT_STOPPED,
+    STOP_NAME,
+    Exit,
+    ExitKind,
+    Launch,
+)
 
-KINDS = {EXIT_DONE: ExitKind.DONE, EXIT_STOPPED: ExitKind.STOPPED, EXIT_OUT_OF_MEMORY: ExitKind.OUT_OF_MEMORY}
+KINDS = {
+    EXIT_DONE: ExitKind.DONE,
+    EXIT_STOPPED: ExitKind.STOPPED,
+    EXIT_OUT_OF_MEMORY: ExitKind.OUT_OF_MEMORY,
+    EXIT_DISK_FULL: ExitKind.DISK_FULL,
+}
 
 
 class InlineExecutor:

@@ -9,6 +9,7 @@ from supervisor.config.settings import RunSettings, SearchSettings, Settings
 from supervisor.contract import Decision, Outcome, Params, Reason, Status, Version
 from supervisor.record import Record
 from supervisor.search.fold import SearchState, advance
+from supervisor.search.observation import Observation
 from supervisor.search.policy import InFlight, Proposal, ProposalRequest
 from supervisor.search.space import Parameter, Space
 
@@ -106,6 +107,10 @@ def version(iteration: int, params: Params) -> Version:
     return Version(name=f"v{iteration:06d}", iteration=iteration, params=dict(params), model_sha256=f"{iteration:064d}")
 
 
+def observed(records: Sequence[Record]) -> list[Observation]:
+    return [Observation.of(record) for record in records]
+
+
 def request(
     iteration: int,
     space: Space,
@@ -124,6 +129,6 @@ def request(
         settings=config or settings(),
         fixed=fixed or {},
         incumbent=incumbent,
-        history=records,
+        history=observed(records),
         in_flight=in_flight,
     )

@@ -8,18 +8,21 @@ from pathlib import Path
 
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
-from supervisor.execution.resources import Admission
+from supervisor.contract import Budget
+from supervisor.execution.executor import Executor
+from supervisor.execution.room import Admission
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
 from supervisor.journal.log import Log
 from supervisor.journal.recovery import recover
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
-from supervisor.parts import Parts, Projections
+from supervisor.parts import Clock, Parts, Projections
 from supervisor.projections import RunProjections
 from supervisor.record import Record
 from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposer
+from supervisor.search.projector import Projector
 from supervisor.search.space import Parameter, Space
 from supervisor.search.target import TargetDefinition
 from supervisor.signals import Signals
@@ -28,6 +31,7 @@ from tests.support.inline_executor import InlineExecutor
 from trainers import worker
 
 VERSIONS: Mapping[str, str] = {"test": "1"}
+MACHINE_CLOCK = Clock()
 TARGETS = ("aggressive/noop", "mage/noop")
 
 
@@ -62,6 +66,7 @@ class SmallRun:
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     definitions: dict[str, TargetDefinition] = field(default_factory=dict)  # default: no-op targets
+    dashboard: bool = False  # whether study.db is projected too
 
     def __post_init__(self) -> None:
         self.definitions = self.definitions or {key: definition(key) for key in self.targets}
@@ -78,8 +83,12 @@ class SmallRun:
         slots: int = 1,
         requests_only: bool = False,
         admission: Callable[[], Admission] = lambda: Admission(True, ""),
+        room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True),
         versions: Mapping[str, str] = VERSIONS,
+        executor: Executor | None = None,
+        clock: Clock = MACHINE_CLOCK,
     ) -> State:
+        """One start, up to this many iterations. An `executor` that is given stays open."""
         self.run_dir.mkdir(exist_ok=True)
         run = {"max_iterations": iterations, "targets": list(self.targets), "workers": slots}
         settings = Settings.model_validate({**self.settings, "run": {**run, **self.settings.get("run", {})}})
@@ -89,32 +98,44 @@ class SmallRun:
         memory = Memory.of(recovered, self.window)
         store = ModelStore(self.run_dir)
         events = self.events()
-        own = projections or RunProjections(self.run_dir, settings, self.definitions, store, events, None, None)
+        for note in recovered.notes:
+            events.write(note.event, note.reason)
+        taken = signals or Signals()
+        own = projections or self._projections(settings, store, events, memory)
         parts = Parts(
             run_dir=self.run_dir,
             identity=RunIdentity("run", settings.run.seed, self.window, "folder", {}),
             settings=settings,
             definitions=self.definitions,
             lock=lock,
-            executor=InlineExecutor(worker_main, slots),
+            executor=executor or InlineExecutor(worker_main, slots),
             proposer=Proposer(),
             projections=own,
             store=store,
             events=events,
             say=self.said.append,
             admission=admission,
+            room=room,
             versions=versions,
+            clock=clock,
         )
         try:
-            own.catch_up(memory.state, memory.records)
             committer = Committer(parts, memory, Log(self.run_dir, memory.state.chain))
-            Supervisor(parts, memory, committer, signals or Signals()).run(requests_only)
+            Supervisor(parts, memory, committer, taken).run(requests_only)
         finally:
-            parts.executor.close()
+            if executor is None:
+                parts.executor.close()
             parts.proposer.close()
             own.close()
+            if signals is None:
+                taken.close()
             lock.release()
         return memory.state
+
+    def _projections(self, settings: Settings, store: ModelStore, events: Events, memory: Memory) -> RunProjections:
+        spaces = {key: known.space for key, known in self.definitions.items()}
+        projector = Projector(self.run_dir, settings, "run", events.write, spaces) if self.dashboard else None
+        return RunProjections(self.run_dir, settings, self.definitions, store, events, None, projector, memory.states)
 
 
 def comparable(records: Sequence[Record]) -> list[dict[str, object]]:

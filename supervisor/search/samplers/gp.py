@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -20,18 +21,24 @@ from supervisor.errors import TryAgainError
 
 NEWEST_LINES = 1000  # the model's cost grows with the cube of the trials it is fitted to
 CHILD = "supervisor.search.samplers.gp_child"
+ANSWER_LIMIT_S = 600.0  # the longest seen was a minute, for all the lines it is given, on a busy machine
+TURN_S = 1.0
 
 
 class GpProcess:
-    """The supervisor's end. The process is started at the first draw."""
+    """The supervisor's end. The process is started at the first draw.
 
-    def __init__(self) -> None:
+    `meanwhile` is called about once a second while it thinks; what it raises ends the draw, with the process.
+    """
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._meanwhile = meanwhile
 
     def draw(
         self, trials: Sequence[FrozenTrial], known: Mapping[str, BaseDistribution], seed: int
     ) -> dict[str, Scalar]:
-        """The proposal. A process that was lost is started anew once; it answers the same.
+        """The proposal. A process that was lost, or thinks for too long, is started anew once; it answers the same.
 
         Raises TryAgainError when it is lost again.
         """
@@ -49,7 +56,7 @@ class GpProcess:
                 return answer
             self.close()
         raise TryAgainError(
-            "sampler gp: its helper process ended twice without an answer (out of memory?); choose another"
+            "sampler gp: its helper process gave no answer twice (out of memory?); choose another"
             " search.sampler if it goes on"
         )
 
@@ -70,11 +77,23 @@ class GpProcess:
         try:
             process.stdin.write(question.encode() + b"\n")
             process.stdin.flush()
-            line = process.stdout.readline()
-            answer: dict[str, Scalar] = json.loads(line)
+            if not self._has_answered(process.stdout):
+                return None
+            answer: dict[str, Scalar] = json.loads(process.stdout.readline())
         except (OSError, ValueError):
             return None
+        except BaseException:
+            self.close()  # half-way through a question it is good for nothing
+            raise
         return answer
+
+    def _has_answered(self, answers: IO[bytes]) -> bool:
+        """Wait in turns, so that the loop's own care goes on; False when it takes longer than anything sensible."""
+        for _ in range(round(ANSWER_LIMIT_S / TURN_S)):
+            if select.select([answers], [], [], TURN_S)[0]:
+                return True
+            self._meanwhile()
+        return False
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:

@@ -1,0 +1,79 @@
+"""Whether a trial may begin now. It only delays: what a trial is, and so the log, never depends on the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from supervisor.execution.gpu_hours import DAY_CHARACTERS, within_gpu_hours
+from supervisor.execution.room import share_of
+from supervisor.flight import Flight
+from supervisor.memory import Memory
+from supervisor.parts import Parts
+
+
+class Admitter:
+    """Remembers what it waits for, and says it once."""
+
+    def __init__(self, parts: Parts, memory: Memory) -> None:
+        self._parts = parts
+        self._memory = memory
+        self._not_before_s = 0.0
+        self._waiting_since_s: float | None = None  # for resources
+        self._gpu_hours_used = False
+        self._said_gpu_hours = ""
+        self._said_no_room = False
+
+    @property
+    def waiting_for(self) -> str:
+        """In a few words, empty while it waits for nothing."""
+        if self._waiting_since_s is not None:
+            return "waiting for resources"
+        if self._gpu_hours_used:
+            return "waiting for the next day's GPU-hours"
+        return "backing off" if self._parts.clock.monotonic_s() < self._not_before_s else ""
+
+    def back_off(self, delay_s: float) -> None:
+        """Nothing begins for so long."""
+        self._not_before_s = self._parts.clock.monotonic_s() + delay_s
+
+    def may_begin(self, target: str, flights: Iterable[Flight]) -> bool:
+        """Whether a new trial of the target may begin: no back-off, GPU-hours left, other programs leave resources."""
+        now_s = self._parts.clock.monotonic_s()
+        if now_s < self._not_before_s or not self._has_gpu_hours(target, flights):
+            return False
+        admission = self._parts.admission()
+        wait_s = self._parts.settings.resources.wait_s
+        if admission.admitted:
+            self._waiting_since_s = None
+            return True
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+            self._parts.say(f"waiting for resources: {admission.reason}")
+        elif now_s - self._waiting_since_s >= wait_s:
+            self._waiting_since_s = None
+            self.back_off(wait_s)
+            self._parts.events.write("skipped", f"no resources for {wait_s:.0f} s: {admission.reason}")
+        return False
+
+    def fits_beside(self, flight: Flight, flights: Iterable[Flight]) -> bool:
+        """Whether the budgets of the trials that run leave room for this one's; if not, it waits until one ends."""
+        workers = self._parts.settings.run.workers
+        running = [share_of(other.spec.budget, workers) for other in flights if other.handle is not None]
+        admission = self._parts.room(running, share_of(flight.spec.budget, workers))
+        if not admission.admitted and not self._said_no_room:
+            self._said_no_room = True
+            self._parts.events.write(
+                "fewer_workers", f"{len(running)} at a time for now instead of {workers}: {admission.reason}"
+            )
+        return admission.admitted
+
+    def _has_gpu_hours(self, target: str, flights: Iterable[Flight]) -> bool:
+        hours, now = self._parts.settings.budgets.gpu_hours_per_day, self._parts.clock.now_text()
+        in_flight_s = sum(flight.gpu_s for flight in flights if flight.spec.target == target)
+        lines = self._memory.ended_on(now[:DAY_CHARACTERS]) if hours is not None else ()
+        answer = within_gpu_hours(target, hours, now, lines, in_flight_s)
+        self._gpu_hours_used = not answer.admitted
+        if self._gpu_hours_used and answer.reason != self._said_gpu_hours:
+            self._said_gpu_hours = answer.reason
+            self._parts.events.write("gpu_hours_used", answer.reason)
+        return answer.admitted
