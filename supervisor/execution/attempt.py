@@ -141,9 +141,9 @@ class Attempt:
         table = linux.processes()
         self.family = [table[pid] for pid in linux.descendants(self.pid, table)]
         pids = {self.pid, *(process.pid for process in self.family)}
-        used_mb = linux.resident_mb(pids)
-        if used_mb - self._base_mb > self.launch.budget.ram_mb:
-            used_mb = linux.proportional_mb(pids)
-        self._peak_mb = max(self._peak_mb, used_mb)
-        self._ram_mb = max(0, used_mb - self._base_mb)
+        used_mb = max(0, linux.resident_mb(pids) - self._base_mb)
+        if used_mb > self.launch.budget.ram_mb and self.pid in table:
+            used_mb = min(used_mb, linux.beyond_fork_server_mb(pids, table[self.pid].parent))
+        self._peak_mb = max(self._peak_mb, used_mb + self._base_mb)
+        self._ram_mb = used_mb
         self._on_gpu.look(pids, since_s)

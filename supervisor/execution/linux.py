@@ -148,7 +148,21 @@ def resident_mb(pids: Iterable[int]) -> int:
 
 def proportional_mb(pids: Iterable[int]) -> int:
     """As `resident_mb`, every shared page divided among its sharers: exact, but the kernel walks all page tables."""
-    return sum(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem")) for pid in pids) // 1024
+    return sum(_proportional_kb(pid) for pid in pids) // 1024
+
+
+def beyond_fork_server_mb(pids: Iterable[int], server: int) -> int:
+    """As `proportional_mb`, without what they share with the fork server they come from."""
+    pids = tuple(pids)
+    mark = _read(f"/proc/{server}/cmdline")
+    forks = sum(_read(f"/proc/{pid}/cmdline") == mark for pid in pids)
+    # Of the server's pages its forks still share each holds as large a part as the server does.
+    part_kb = max(0, _proportional_kb(server) - _kilobytes(f"/proc/{server}/smaps_rollup", ("Private_Dirty",)))
+    return max(0, sum(_proportional_kb(pid) for pid in pids) - forks * part_kb) // 1024
+
+
+def _proportional_kb(pid: int) -> int:
+    return _kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
 
 
 def out_of_memory_kills() -> int:
