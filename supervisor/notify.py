@@ -89,10 +89,12 @@ class Notifier:
     def _send(self, text: str) -> bool:
         """A manager that does not listen, or not now, never holds us up."""
         assert self._address is not None
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
-            try:
-                sender.sendto(text.encode(), self._address)
-            except OSError:
-                return False
+        # What a path holds that is no text (undecodable bytes) is shown as question marks.
+        datagram = text.encode(errors="replace")
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)
+                sender.sendto(datagram, self._address)
+        except OSError:
+            return False
         return True

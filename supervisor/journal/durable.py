@@ -24,6 +24,7 @@ failpoint: Callable[[str, Path], None] | None = None
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIMITS = {errno.EDQUOT: "the quota is used up", errno.EFBIG: "the largest size of a file (ulimit -f) is reached"}
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # what file systems without them answer
 LINE_BYTES = 1 << 14  # read at first in search of the last line
 
 P = ParamSpec("P")
@@ -217,13 +218,20 @@ def _last_line(stream: BinaryIO, size: int) -> bytes:
 
 @_names_the_file
 def link_previous(path: Path, previous: Path) -> None:
-    """Keep the current file as `previous` by a hard link, so that there is never a moment without `path`."""
+    """Keep the current file as `previous` by a hard link, so that there is never a moment without `path`. Where the
+    file system has no hard links (vfat, some shares) the bytes are written a second time."""
     temporary = _temporary(previous)
     temporary.unlink(missing_ok=True)
     if not path.exists() or (previous.exists() and previous.samefile(path)):
         return  # renaming one name of a file to another of its names would do nothing and leave both
-    _step("link", previous)
-    os.link(path, temporary)
+    try:
+        _step("link", previous)
+        os.link(path, temporary)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        write_atomic(previous, path.read_bytes())
+        return
     _step("rename_previous", previous)
     os.rename(temporary, previous)
 

@@ -6,7 +6,7 @@
     python -m tests.faults --every 20            each 20th point
     python -m tests.faults --reduced             what the default test suite tries, under a minute
 
-Prints a line per cell, every broken promise with what differs, and the table. Exit code 1 where a promise broke.
+Prints a line per cell, every broken promise with what differs, and the table. Exit code 1 where a promise broke, 2 where nothing was tried.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def main() -> int:
         return 0
     tallies = Matrix(folder, given.jobs, reduced if given.reduced else every(given.every)).run(cells)
     print("\n" + table(tallies))
-    return int(any(tally.failures for tally in tallies))
+    if not any(tally.tried for tally in tallies):
+        print("nothing was tried: --list names the cells")
+        return 2
+    return int(any(tally.failures or not (tally.tried or tally.skipped) for tally in tallies))
 
 
 def _chosen(name: str, patterns: list[str]) -> bool:

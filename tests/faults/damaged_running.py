@@ -43,7 +43,7 @@ def check_trial(scratch: Path, point: str, folder: Path) -> int:
         if ended.code != TryAgainError.exit_code:
             raise PromiseBrokenError(f"exit code {ended.code}: {ended.message}")
     _assert_end_but_for_the_struck(scratch, run_dir, folder)
-    return 1
+    return int(bool(_name(folder)))
 
 
 def check_model(scratch: Path, point: str, folder: Path) -> int:
@@ -61,7 +61,7 @@ def check_model(scratch: Path, point: str, folder: Path) -> int:
         raise PromiseBrokenError("a trial's line says that it found a version's file damaged")
     DAMAGED.run(run_dir)
     _assert_end_but_for_the_struck(scratch, run_dir, folder)
-    return 1
+    return int(bool(_name(folder)))
 
 
 def _struck(

@@ -141,7 +141,10 @@ def check_file_size(scratch: Path, point: str, folder: Path) -> int:
 def check_descriptors(scratch: Path, point: str, folder: Path) -> int:
     """A trial is a process of its own and has its own: here it shares the supervisor's."""
 
+    struck = []
+
     def strike() -> None:
+        struck.append(point)
         lowest = os.dup(0)
         os.close(lowest)
         left = random.Random(point).randrange(DESCRIPTORS + 1)
@@ -149,7 +152,7 @@ def check_descriptors(scratch: Path, point: str, folder: Path) -> int:
 
     def disturb() -> Callable[[], int]:
         at_operation(number_of(point), strike)
-        return lambda: 1
+        return lambda: len(struck)
 
     ended = _first_start(scratch, folder / "run", disturb)
     if ended.code not in (0, TryAgainError.exit_code):

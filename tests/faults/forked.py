@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.cell import PromiseBrokenError
+
 FAULTS_NAME, FAILURE_NAME, OUTPUT_NAME = "faults", "failure", "output"
 
 
@@ -81,18 +83,23 @@ def run_all(tasks: Iterable[str], begin: Callable[[str], Child], jobs: int, limi
 
 
 def dies(work: Callable[[], None]) -> bool:
-    """Run `work` in a forked child; whether SIGKILL ended it. A child that returns or raises ends quietly."""
+    """Run `work` in a forked child; whether SIGKILL ended it. Raises PromiseBrokenError where it ended by an exception."""
     pid = os.fork()
     if pid == 0:
+        code = 1
         try:
             work()
+            code = 0
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stderr.flush()
-            os._exit(0)
+            os._exit(code)
     _, status = os.waitpid(pid, 0)
-    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    if status != 0 and not killed:
+        raise PromiseBrokenError(f"a start ended with wait status {status}; its traceback is in the point's output")
+    return killed
 
 
 def _redirect_to(path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.faults import real_external, real_kills, real_limits, real_sites
 from tests.faults.cell import TIER_B, Cell
 from tests.faults.real_work import LIMIT_S, SHORT, Work
 
-ARENA = Work("arena", iterations=5)
+ARENA = Work("arena", iterations=4)
 TWO_WORKERS = Work("two workers", iterations=7, environ=SHORT | {"INCUMBENT_RUN__WORKERS": "2"})
 NOT_SERVER = ("trial", "fork server", "supervisor", "all")
 SAME = "the finished run equals the undisturbed one; nothing is left, no request fails but to a killed server"
@@ -29,7 +29,7 @@ def cells(scratch: Path) -> list[Cell]:
             "real: random kills",
             TIER_B,
             SAME,
-            lambda folder: real_kills.points(ARENA, scratch, each=12),
+            lambda folder: real_kills.points(ARENA, scratch, each=9),
             partial(real_kills.check, ARENA, scratch),
             limit_s=LIMIT_S,
         ),
@@ -37,7 +37,7 @@ def cells(scratch: Path) -> list[Cell]:
             "real: random kills, two workers",
             TIER_B,
             SAME,
-            lambda folder: real_kills.points(TWO_WORKERS, scratch, each=2, kinds=NOT_SERVER),
+            lambda folder: real_kills.points(TWO_WORKERS, scratch, each=1, kinds=NOT_SERVER),
             partial(real_kills.check, TWO_WORKERS, scratch),
             limit_s=LIMIT_S,
         ),

@@ -54,10 +54,10 @@ class Scenario:
         run.run(iterations, slots=self.workers, requests_only=requests_only)
 
 
-FIRST_START = Scenario("first start", iterations=8)
+FIRST_START = Scenario("first start", iterations=5)
 WITH_REQUESTS = Scenario(
     "requests",
-    iterations=22,
+    iterations=18,
     base=14,
     requests=(
         Request("enqueue-1", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.9}),
@@ -65,8 +65,8 @@ WITH_REQUESTS = Scenario(
     ),
 )
 SHORT = Scenario("short", iterations=3, dashboard=False)
-TWO_WORKERS = Scenario("two workers", iterations=10, window=8, workers=2)
-FOUR_WORKERS = Scenario("four workers", iterations=12, window=16, workers=4)
+TWO_WORKERS = Scenario("two workers", iterations=7, window=4, workers=2)
+FOUR_WORKERS = Scenario("four workers", iterations=8, window=4, workers=4)
 
 
 @dataclass(frozen=True)

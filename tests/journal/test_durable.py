@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -130,6 +131,32 @@ def test_keeping_the_previous_file_twice_leaves_no_temporary_name(tmp_path):
     for _ in range(2):  # the second is what a kill between link and write leads to
         durable.link_previous(path, previous)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["checkpoint.json", "checkpoint.previous.json"]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+def test_where_there_are_no_hard_links_the_previous_file_is_a_copy(tmp_path, monkeypatch, code):
+    path, previous = tmp_path / "checkpoint.json", tmp_path / "checkpoint.previous.json"
+
+    def refuse(source, link):
+        raise OSError(code, "no links here", str(source), None, str(link))
+
+    monkeypatch.setattr(os, "link", refuse)
+    for snapshot in (b"first", b"second", b"third"):
+        durable.link_previous(path, previous)
+        write_atomic(path, snapshot)
+    assert (path.read_bytes(), previous.read_bytes()) == (b"third", b"second")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["checkpoint.json", "checkpoint.previous.json"]
+
+
+def test_a_link_that_fails_for_another_reason_leaves_the_previous_file(tmp_path, monkeypatch):
+    path, previous = tmp_path / "checkpoint.json", tmp_path / "checkpoint.previous.json"
+    for snapshot in (b"first", b"second"):
+        durable.link_previous(path, previous)
+        write_atomic(path, snapshot)
+    fail_at(monkeypatch, "link", code=errno.EIO)
+    with pytest.raises(OSError, match="injected"):
+        durable.link_previous(path, previous)
+    assert previous.read_bytes() == b"first"
 
 
 @pytest.mark.parametrize("rest", [b"", b"{", b'{"a":"' + b"x" * 40_000, b"\0\0\0", b'\0\0"}\n', b"\0\n\0\0}\n\0"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,22 @@ def test_what_a_full_or_late_socket_did_not_take_is_said_again(tmp_path: Path, c
         late.forget()
         notifier.turn("iteration 999")
         assert last(late)["STATUS"] == "iteration 999"
+
+
+def test_a_process_that_can_open_nothing_more_goes_on_unheard_and_is_heard_later(tmp_path: Path, clock: Clock) -> None:
+    with ServiceManager.at(tmp_path) as manager:
+        notifier = Notifier(manager.address, 1.0, clock)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            notifier.turn("iteration 1")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        notifier.turn("iteration 1")
+        assert last(manager) == {"READY": "1", "STATUS": "iteration 1", "WATCHDOG": "1"}
+
+
+def test_a_status_with_a_path_that_is_no_text_is_told_all_the_same(tmp_path: Path, clock: Clock) -> None:
+    with ServiceManager.at(tmp_path) as manager:
+        Notifier(manager.address, None, clock).turn("serving " + os.fsdecode(b"run-\xff"))
+        assert last(manager) == {"READY": "1", "STATUS": "serving run-?"}
