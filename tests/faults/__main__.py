@@ -6,7 +6,8 @@
     python -m tests.faults --every 20            each 20th point
     python -m tests.faults --reduced             what the default test suite tries, under a minute
 
-Prints a line per cell, every broken promise with what differs, and the table. Exit code 1 where a promise broke, 2 where nothing was tried.
+Prints a line per cell, every broken promise with what differs, and the table. Exit code 1 where a promise broke,
+2 where nothing was tried.
 """
 
 from __future__ import annotations

@@ -83,7 +83,10 @@ def run_all(tasks: Iterable[str], begin: Callable[[str], Child], jobs: int, limi
 
 
 def dies(work: Callable[[], None]) -> bool:
-    """Run `work` in a forked child; whether SIGKILL ended it. Raises PromiseBrokenError where it ended by an exception."""
+    """Run `work` in a forked child; whether SIGKILL ended it.
+
+    Raises PromiseBrokenError where it ended by an exception.
+    """
     pid = os.fork()
     if pid == 0:
         code = 1
