@@ -16,6 +16,7 @@ from supervisor.external.config_text import decode, edit
 from supervisor.external.in_place import Claim, take
 from supervisor.external.leaf import ConfigTextError
 from supervisor.journal import durable
+from trainers.linked import make_own
 from trainers.target import Control
 
 CLAIM_INTERVAL_S = 0.2
@@ -121,6 +122,7 @@ class CopiedSides:
                 shutil.copyfile(self._settings.config_file, folder / "source" / self._config_name())
             else:
                 shutil.copytree(source, folder / "source", symlinks=True, ignore=self._ignored)
+                make_own(self._config_name(), folder / "source", source)
             durable.write_json(folder / BUILT_NAME, {"boot": self._boot})
         return folder / "source"
 
