@@ -109,6 +109,6 @@ def cells(scratch: Path) -> list[Cell]:
         SAME,
         lambda folder: points_of(SHORT, scratch)[::FIRST_KILLS],
         partial(check_second_kill, SHORT, scratch),
-        reduced=2,  # each deals some forty kills
+        reduced=1,  # it deals some forty kills
     )
     return [*found, second]

@@ -18,10 +18,12 @@ def every(stride: int) -> Callable[[Cell, Sequence[str]], Sequence[str]]:
 
 
 def reduced(cell: Cell, points: Sequence[str]) -> Sequence[str]:
-    """As many as the cell says, spread evenly from the first to the last."""
+    """As many as the cell says, spread evenly from the first to the last; a single one from the middle."""
     if len(points) <= cell.reduced:
         return points
-    return [points[number * (len(points) - 1) // max(1, cell.reduced - 1)] for number in range(cell.reduced)]
+    if cell.reduced == 1:
+        return [points[len(points) // 2]]
+    return [points[number * (len(points) - 1) // (cell.reduced - 1)] for number in range(cell.reduced)]
 
 
 @dataclass
