@@ -30,8 +30,9 @@ class Intake:
         self._targets = targets
         self._told: set[str] = set()
 
-    def look(self, taken: Collection[str]) -> Wishes:
-        """Consume what acts at once. `taken` are ids that trials in flight already carry as facts."""
+    def look(self, taken: Collection[str], manual_only: bool = False) -> Wishes:
+        """Consume what acts at once. `taken` are ids that trials in flight already carry as facts. What has to be
+        trained is left for a run that trains if `manual_only`."""
         waiting, problems = requests.waiting(self._run_dir)
         for problem in problems:
             self._once(problem, "request_ignored", problem)
@@ -53,7 +54,7 @@ class Intake:
             elif request.target not in self._targets:
                 reason = f"{request.action.value} of {request.target}: this start does not search that target"
                 self._once(request.id, "request_waits", f"{reason}; name it in --targets or --config")
-            else:
+            elif not (manual_only and request.action is Action.ENQUEUE):
                 iterations.append(request)
         for request in paused:
             self._once(request.id, "paused", "asked by a request; incumbent resume goes on")

@@ -67,7 +67,7 @@ class Supervisor:
     def run(self, requests_only: bool = False) -> bool:
         """Until told to stop (then True), or until max_iterations; state is saved before it returns.
 
-        `requests_only` carries out waiting requests, behind whatever was in flight, and leaves.
+        `requests_only` carries out promotions and rollbacks that wait, behind whatever was in flight, and leaves.
         """
         try:
             self._until_told(requests_only)
@@ -90,7 +90,7 @@ class Supervisor:
         while not self._finished():
             self._moved = False
             self._collect()
-            wishes = self._intake.look(self._taken_requests())
+            wishes = self._intake.look(self._taken_requests(), manual_only=requests_only)
             self._stop_wished = self._stop_wished or wishes.stop
             nothing_to_do = wishes.paused or (wishes.iteration is None and not self._flights)
             if self._stopping or (requests_only and nothing_to_do):
@@ -99,7 +99,7 @@ class Supervisor:
             if wishes.paused:
                 self._quiet()
             else:  # before the commit, and only one commit a turn, so that no free worker waits for it
-                self._propose(wishes)
+                self._propose(wishes, requests_only)
                 self._launch()
             if ready is not None:
                 self._commit(ready)
@@ -123,7 +123,7 @@ class Supervisor:
 
     # proposing
 
-    def _propose(self, wishes: Wishes) -> None:
+    def _propose(self, wishes: Wishes, requests_only: bool) -> None:
         """Make proposals durable as far as window, capacity, resources and the iteration limit allow."""
         settings = self._parts.settings
         while True:
@@ -133,6 +133,8 @@ class Supervisor:
             if busy >= settings.run.workers or len(self._flights) >= self._memory.window:
                 return
             if limit is not None and iteration > limit:
+                return
+            if requests_only and wishes.iteration is None:
                 return
             request, wishes = self._now_due(iteration, wishes.iteration), Wishes(wishes.paused, wishes.stop, None)
             key = str(request.target) if request else self._target_due()

@@ -50,7 +50,7 @@ class RunOptions:
     flags: Mapping[str, object] | None = None
     single_iteration: bool = False
     dry_run: bool = False
-    requests_only: bool = False  # carry out waiting requests, then leave
+    requests_only: bool = False  # carry out the promotions and rollbacks that wait, then leave
 
 
 def run_supervisor(options: RunOptions) -> int:

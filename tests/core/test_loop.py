@@ -432,3 +432,36 @@ def test_a_version_that_comes_back_brings_its_measured_rate(tmp_path):
     run.run(2)
     requests.drop(run.run_dir, Request("back", 1, Action.ROLLBACK, "mage/noop"))
     assert run.run(3).target("mage/noop").pool == before
+
+
+@pytest.mark.parametrize("window", [1, 4])
+def test_a_start_for_requests_alone_carries_out_the_promotion_or_rollback_and_leaves_the_rest(tmp_path, window):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",), window=window)
+    requests.drop(run.run_dir, Request("up", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.95}))
+    state = run.run(6)
+    assert state.target("mage/noop").history
+    requests.drop(run.run_dir, Request("later", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.6}))
+    requests.drop(run.run_dir, Request("back", 2, Action.ROLLBACK, "mage/noop"))
+    run.run(100, requests_only=True, worker_main=lambda folder: pytest.fail(f"{folder} was run"))
+    assert [record.reason for record in lines(run.run_dir)[6:]] == [Reason.MANUAL_ROLLBACK]
+    [waiting], _ = requests.waiting(run.run_dir)
+    assert waiting.id == "later"
+    run.run(8)
+    assert lines(run.run_dir)[7].sampler == "enqueued"
+
+
+def test_a_start_for_requests_alone_finishes_what_was_in_flight_and_begins_nothing_new(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",), window=4)
+    requests.drop(run.run_dir, Request("up", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.95}))
+    run.run(6)
+
+    def killed(folder):
+        raise Killed
+
+    with pytest.raises(Killed):
+        run.run(20, slots=2, worker_main=killed)
+    in_flight = len([path for path in (run.run_dir / "trials").iterdir() if int(path.name) > 6])
+    requests.drop(run.run_dir, Request("back", 2, Action.ROLLBACK, "mage/noop"))
+    state = run.run(100, requests_only=True)
+    assert state.iteration == 6 + in_flight + 1
+    assert lines(run.run_dir)[-1].reason is Reason.MANUAL_ROLLBACK
