@@ -14,9 +14,8 @@ from supervisor.committing import Committer
 from supervisor.console import line_for_people, position
 from supervisor.contract import Json, Reason, TrialSpec
 from supervisor.execution import attempts
-from supervisor.execution.executor import ExitKind
 from supervisor.execution.server_link import wait_readable
-from supervisor.flight import Flight
+from supervisor.flight import WANTS, Flight
 from supervisor.history import Lazily
 from supervisor.intake import Intake, Wishes, fact_of, request_of
 from supervisor.journal import requests
@@ -214,14 +213,14 @@ class Supervisor:
                 self._patiently(partial(flight.landed, ended))
                 self._patiently(flight.conclude)
                 self._moved = True
-                if ended.kind is ExitKind.DISK_FULL:
-                    self._rest(flight)
+                if ended.kind in WANTS:
+                    self._rest(flight, WANTS[ended.kind])
 
-    def _rest(self, flight: Flight) -> None:
-        """A trial that found no room on the disk goes on after a pause that grows."""
-        pause_s = min(LONGEST_DISK_PAUSE_S, FIRST_DISK_PAUSE_S * 2.0 ** (flight.times_without_room - 1))
+    def _rest(self, flight: Flight, want: str) -> None:
+        """A trial that found no room on the disk, or no process, goes on after a pause that grows."""
+        pause_s = min(LONGEST_DISK_PAUSE_S, FIRST_DISK_PAUSE_S * 2.0 ** (flight.times_in_want - 1))
         flight.rests_until_s = self._parts.clock.monotonic_s() + pause_s
-        self._parts.say(f"disk full: iteration {flight.spec.iteration} goes on in {pause_s:.0f} s")
+        self._parts.say(f"{want}: iteration {flight.spec.iteration} goes on in {pause_s:.0f} s")
 
     def _ready_to_commit(self) -> Flight | None:
         """The trial whose line is next, once it is complete. A contest that it has earned begins here, and takes the
@@ -310,11 +309,11 @@ class Supervisor:
             if folder.iteration <= committed:
                 continue
             if folder.was_committed or folder.iteration != expected or expected > committed + self._memory.window:
-                folder.remove()
+                self._make_room(folder)
                 continue
             spec = self._mended(folder)
             if spec is None or spec.run_id != self._parts.identity.run_id:
-                folder.remove()
+                self._make_room(folder)
                 continue
             flight = Flight.take_up(spec, folder, self._parts.clock.now_text())
             self._restart_under_other_versions(flight)
@@ -322,6 +321,10 @@ class Supervisor:
             self._flights[expected] = flight
             self._parts.projections.proposed(spec)
             expected += 1
+
+    def _make_room(self, folder: TrialFolder) -> None:
+        if problem := folder.make_room():
+            self._parts.events.write("not_removed", problem)
 
     def _mended(self, folder: TrialFolder) -> TrialSpec | None:
         """What the trial is told, proposed again if somebody damaged it; None where it never was."""

@@ -4,7 +4,7 @@ healed by starting again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from supervisor.config.best import best_config
@@ -57,18 +57,21 @@ class RunProjections:
         self._limits = Limits.of(settings)
         self._flying: dict[int, TrialSpec] = {}
         self._needed: frozenset[str] | None = None  # what the store was last asked to keep
+        self._told: set[str] = set()  # what would not go
 
     def catch_up(self, state: State) -> None:
         """Whatever a crash left undone is done now."""
         for definition in self._definitions.values():
             self._give_back_user_file(definition)
         self._publish(state, changed=None)
+        left: list[str] = []
         for folder in all_folders(self._run_dir):
             if folder.iteration <= state.iteration:
-                folder.tidy()
+                left += folder.tidy()
         for item in needless(self._run_dir, self._recent or [state], self._limits):
             if item.kind is not Kind.CONSOLES:  # whose logs they are is known to who opened the newest
-                item.remove()
+                left.append(item.remove())
+        self._tell_left(left)
         if self._projector is not None:
             self._projector.catch_up()
 
@@ -87,7 +90,7 @@ class RunProjections:
             self._give_back_user_file(definition)
         if record.version is not None:
             self._publish(state, changed=record.target)
-        folder.tidy()
+        self._tell_left(folder.tidy())
         self._flying.pop(record.iteration, None)
         self._retire(record.iteration - self._limits.trials, state)
         self._retain(state)
@@ -149,7 +152,14 @@ class RunProjections:
     def _retire(self, iteration: int, state: State) -> None:
         """Beyond the last trials only promotions keep their folder."""
         if iteration > 0 and not is_kept(state, iteration):
-            TrialFolder.of(self._run_dir, iteration).remove()
+            self._tell_left([TrialFolder.of(self._run_dir, iteration).remove()])
+
+    def _tell_left(self, problems: Iterable[str]) -> None:
+        """What would not go is tried again at every start, and told once in each."""
+        new = [problem for problem in dict.fromkeys(problems) if problem and problem not in self._told]
+        self._told.update(new)
+        if new:
+            self._events.write("not_removed", new[0] + (f"; and {len(new) - 1} more like it" if new[1:] else ""))
 
     def _retain(self, state: State) -> None:
         """Model files that nothing can ask for any more go."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from supervisor.deciding import version_name
 from supervisor.journal import durable, requests
 from supervisor.journal.checkpoint import CHECKPOINT_NAME, PREVIOUS_NAME
 from supervisor.journal.identity import RUN_NAME
-from supervisor.journal.trial_folder import DamagedTrialError, all_folders
+from supervisor.journal.trial_folder import DamagedTrialError, all_folders, set_aside
 from supervisor.registry.active import ACTIVE_NAME, ActiveFile, DamagedActiveError
 from supervisor.registry.store import FOLDER_NAME as MODELS_NAME
 from supervisor.registry.store import ModelStore
@@ -69,11 +68,15 @@ class Needless:
     path: Path
     bytes: int
 
-    def remove(self) -> None:
+    def remove(self) -> str:
+        """A sentence where it would not go."""
         if self.path.is_dir() and not self.path.is_symlink():
-            shutil.rmtree(self.path)
-        else:
+            return durable.remove_tree(self.path)
+        try:
             durable.remove(self.path)
+        except PermissionError as error:
+            return f"{self.path}: could not be removed ({error.strerror}); nothing needs it, remove it by hand"
+        return ""
 
 
 def needed_files(states: Sequence[State], flying: Iterable[TrialSpec], keep: int) -> frozenset[str]:
@@ -130,6 +133,7 @@ def needless(run_dir: Path, states: Sequence[State], limits: Limits, spare: Path
 
 
 def _needless_trials(run_dir: Path, state: State, keep: int) -> Iterator[Needless]:
+    yield from (Needless(Kind.REMAINS, path, _size(path)) for path in set_aside(run_dir))
     for folder in all_folders(run_dir):
         if folder.iteration > state.iteration:
             continue  # in flight, or a leftover that the loop judges

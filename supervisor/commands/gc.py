@@ -33,8 +33,7 @@ def collect_garbage(run_dir: Path, config: Path | None, dry_run: bool, as_json: 
     with contextlib.nullcontext() if dry_run else _alone(run_dir):
         found = _look(run_dir, identity, limits)
         if not dry_run:
-            for item in found:
-                item.remove()
+            found = _removed(found)
     freed = summary(found)
     if found and not dry_run:
         Events(run_dir, Clock().now_text, lambda text: None).write("gc", f"removed {_in_words(freed)}")
@@ -76,6 +75,17 @@ def _look(run_dir: Path, identity: RunIdentity, limits: Limits) -> list[Needless
         with contextlib.suppress(FileNotFoundError):
             return needless(run_dir, states_reading(run_dir, identity.run_id, identity.window), limits)
     return needless(run_dir, states_reading(run_dir, identity.run_id, identity.window), limits)
+
+
+def _removed(found: Sequence[Needless]) -> list[Needless]:
+    """What is gone now; of the rest standard error says why."""
+    gone = []
+    for item in found:
+        if problem := item.remove():
+            typer.echo(problem, err=True)
+        else:
+            gone.append(item)
+    return gone
 
 
 def summary(found: Sequence[Needless]) -> dict[str, Json]:

@@ -6,7 +6,6 @@ A trial is a function of its proposal, so what goes is made again as it was. Wha
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,9 +61,9 @@ def _mend_spec(folder: TrialFolder) -> Iterator[str]:
     except DamagedTrialError as error:
         lost, what = True, str(error)
     if lost:  # the file itself stays until it is written again: it says that there is something to make good
-        _remove(path for path in _entries(folder) if path.name not in (FACTS_NAME, SPEC_NAME))
-        _clear_folder(folder.path / SPEC_NAME)
         yield what
+        yield from _remove(path for path in _entries(folder) if path.name not in (FACTS_NAME, SPEC_NAME))
+        _clear_folder(folder.path / SPEC_NAME)
 
 
 def _mend_stages(folder: TrialFolder) -> Iterator[str]:
@@ -75,18 +74,18 @@ def _mend_stages(folder: TrialFolder) -> Iterator[str]:
     except DamagedTrialError as error:
         problem = str(error)
     if problem is not None:
-        _remove(folder.path / name for name in (DUEL_RESULT_NAME, DUEL_NAME, RESULT_NAME))
         yield problem
+        yield from _remove(folder.path / name for name in (DUEL_RESULT_NAME, DUEL_NAME, RESULT_NAME))
     try:
         folder.duel()
     except DamagedTrialError as error:
-        _remove(folder.path / name for name in (DUEL_RESULT_NAME, DUEL_NAME))
         yield str(error)
+        yield from _remove(folder.path / name for name in (DUEL_RESULT_NAME, DUEL_NAME))
     try:
         folder.duel_result()
     except DamagedTrialError as error:
-        _remove([folder.path / DUEL_RESULT_NAME])
         yield str(error)
+        yield from _remove([folder.path / DUEL_RESULT_NAME])
 
 
 def _problem(folder: TrialFolder, result: TrialResult | None) -> str | None:
@@ -143,11 +142,14 @@ def _clear_folder(path: Path) -> bool:
     """Whether a folder stood where a file belongs."""
     if not path.is_dir():
         return False
-    shutil.rmtree(path)
+    durable.clear_place(path)
     return True
 
 
-def _remove(paths: Iterator[Path] | list[Path]) -> None:
+def _remove(paths: Iterator[Path] | list[Path]) -> Iterator[str]:
+    """A sentence for everything that had to be moved aside."""
     for path in paths:
-        if not _clear_folder(path):
+        if not path.is_dir():
             durable.remove(path)
+        elif problem := durable.clear_place(path):
+            yield problem

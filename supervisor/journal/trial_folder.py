@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,24 +131,30 @@ class TrialFolder:
         """Whether its line was in the log once; its model files are gone since, so it cannot be committed again."""
         return (self.path / COMMITTED_NAME).exists()
 
-    def tidy(self) -> None:
-        """After the commit: the weights go, the JSON stays."""
+    def tidy(self) -> list[str]:
+        """After the commit: the weights go, the JSON stays. A sentence for everything that would not go."""
         if self.path.is_dir():
             durable.mark(self.path / COMMITTED_NAME)
+        problems = []
         for path in self.remains():
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+                problems.append(durable.remove_tree(path))
             else:
                 durable.remove(path)
+        return [problem for problem in problems if problem]
 
     def remains(self) -> list[Path]:
         """What is needless once the line is committed: weights, work folders, half-written files."""
         entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
         return [path for path in entries if path.name not in KEPT_NAMES or path.is_dir()]
 
-    def remove(self) -> None:
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
+    def remove(self) -> str:
+        """All of it; a sentence where something would not go."""
+        return durable.remove_tree(self.path) if self.path.is_dir() else ""
+
+    def make_room(self) -> str:
+        """All of it, for another trial of the same number; a sentence where something had to be moved aside."""
+        return durable.clear_place(self.path) if self.path.is_dir() else ""
 
     def _write(self, name: str, value: TrialSpec | TrialResult | DuelSpec | DuelResult) -> None:
         sealed.write(self.path / name, as_json(value))
@@ -170,6 +175,11 @@ def as_fact(line: dict[str, Json]) -> dict[str, Json]:
     if not isinstance(line.get("fact"), str):
         raise ValueError("no fact of this program")  # noqa: TRY004 - one kind of error for every kind of damage
     return line
+
+
+def set_aside(run_dir: Path) -> list[Path]:
+    """What was in the way of another trial and would not go."""
+    return sorted((run_dir / FOLDER_NAME).glob(f"*{durable.LEFT_SUFFIX}"))
 
 
 def all_folders(run_dir: Path) -> Iterator[TrialFolder]:
