@@ -24,6 +24,10 @@ COUNTS_AS_ATTEMPT = {
     ExitKind.LOST: Reason.CRASHED,
     ExitKind.DONE: Reason.CRASHED,  # left well but without a result
 }
+WANTS = {  # of the machine: no fault of the trial, which goes on after a pause
+    ExitKind.DISK_FULL: "disk full",
+    ExitKind.REFUSED: "no process can be made",
+}
 DETAIL_CHARACTERS = 2000  # of free text that a line keeps
 
 
@@ -37,7 +41,7 @@ class Flight:
     handle: str | None = None
     exits: list[dict[str, Json]] = field(default_factory=list)
     trained_under: dict[str, Json] = field(default_factory=dict)  # library versions that its saved state comes from
-    rests_until_s: float = 0.0  # by the monotonic clock: it found no room on the disk
+    rests_until_s: float = 0.0  # by the monotonic clock: the machine had no room or no process for it
 
     @classmethod
     def take_up(cls, spec: TrialSpec, folder: TrialFolder, started_at: str) -> Flight:
@@ -70,16 +74,16 @@ class Flight:
         return self.handle is None and self.stage_done
 
     @property
-    def times_without_room(self) -> int:
-        """How many of its processes in a row found no room on the disk."""
+    def times_in_want(self) -> int:
+        """How many of its processes in a row ended because the machine had no room or no process for them."""
         kinds = [fact["kind"] for fact in self.exits]
-        return len(kinds) - max((n for n, kind in enumerate(kinds, start=1) if kind != ExitKind.DISK_FULL), default=0)
+        return len(kinds) - max((n for n, kind in enumerate(kinds, start=1) if kind not in WANTS), default=0)
 
     def launch(self, executor: Executor, workers: int) -> None:
         """Start the process of the present stage, one of so many at a time. What earlier ones used is gone: of the wall
         budget those of this stage, of the GPU's seconds those of the whole trial."""
         self.folder.keep(self.spec)
-        counted = [fact for fact in self.exits if fact["kind"] != ExitKind.DISK_FULL]  # that decides nothing
+        counted = [fact for fact in self.exits if fact["kind"] not in WANTS]  # those decide nothing
         used_s = sum(_number(fact, "seconds") for fact in counted if fact["stage"] == self.stage)
         launch = Launch(
             folder=self.folder.path,

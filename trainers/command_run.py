@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from trainers.target import NoProcessLeft
+
 OUTPUT_LIMIT_BYTES = 2**20
 ERROR_TAIL_BYTES = 16 * 2**10
 CHUNK_BYTES = 2**16
@@ -94,7 +96,7 @@ class _Tail:
 def run(call: Call, watch: Callable[[], None]) -> Finished:
     """Run the program to its end. `watch` is called every quarter second; what it raises ends the program too.
 
-    Raises OSError where the program cannot be started.
+    Raises OSError where the program cannot be started, NoProcessLeft where no program could be.
     """
     deadline_s = time.monotonic() + call.timeout_s
     with _subreaper() as earlier, _started(call) as process:
@@ -176,16 +178,19 @@ def _until_end(
 
 @contextlib.contextmanager
 def _started(call: Call) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        list(call.command),
-        cwd=call.folder,
-        env=dict(call.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=_in_child(os.getpid()),
-    )
+    try:
+        process = subprocess.Popen(
+            list(call.command),
+            cwd=call.folder,
+            env=dict(call.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=_in_child(os.getpid()),
+        )
+    except BlockingIOError as error:  # EAGAIN
+        raise NoProcessLeft(f"{call.command[0]}: {error}") from error
     with process:
         yield process
 

@@ -19,6 +19,10 @@ class StopRequested(Exception):  # noqa: N818 - not an error: the trial was aske
     """Raised by `Control.check` once the trial should stop; what is worth keeping has been saved before."""
 
 
+class NoProcessLeft(Exception):  # noqa: N818 - no error of the trial's: the machine has no process to give, and may later
+    """Raised where a program cannot be started for that reason; the trial is continued."""
+
+
 class Control(Protocol):
     """The trial's line to the outside: a heartbeat out, a wish to stop in."""
 

@@ -19,12 +19,13 @@ from trainers.custom import load_target
 from trainers.duel_stage import duel_stage
 from trainers.gpu_share import keep_to_share
 from trainers.ledger import Ledger
-from trainers.target import StopRequested, TrialTarget
+from trainers.target import NoProcessLeft, StopRequested, TrialTarget
 
 EXIT_DONE = 0
 EXIT_STOPPED = 10  # asked to stop, everything saved, to be continued
 EXIT_OUT_OF_MEMORY = 11
 EXIT_DISK_FULL = 13  # no room for what had to be saved, to be continued once there is
+EXIT_REFUSED = 14  # the machine had no process left, to be continued once there is one
 EXIT_CRASHED = 1
 
 T = TypeVar("T")
@@ -44,6 +45,9 @@ def main(folder: str) -> int:
         return EXIT_STOPPED
     except MemoryError:
         return EXIT_OUT_OF_MEMORY
+    except NoProcessLeft:
+        traceback.print_exc()
+        return EXIT_REFUSED
     except Exception as error:
         traceback.print_exc()
         full = isinstance(error, OSError) and error.errno in durable.FULL

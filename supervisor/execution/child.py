@@ -26,7 +26,7 @@ from typing import NoReturn
 
 from supervisor.execution import linux
 from supervisor.execution.ending import EXIT_FENCED
-from supervisor.execution.executor import EXIT_OUT_OF_MEMORY, STOP_NAME
+from supervisor.execution.executor import EXIT_OUT_OF_MEMORY, EXIT_REFUSED, STOP_NAME
 
 EXIT_CRASHED = 1
 ENVIRONMENT_NAME = "INCUMBENT_TRIAL"  # marks every program a trial starts with the trial's folder
@@ -57,7 +57,7 @@ def run(order: Order, server_pid: int, output: int, lifeline: int) -> NoReturn:
         _stand_alone(order, server_pid, output)
         _keep_folder(Path(order.folder))
         _keep_temporary_files(Path(order.folder))
-        threading.Thread(target=_leave_with_supervisor, args=(lifeline,), daemon=True).start()
+        _watch_supervisor(lifeline)
         _limit(order.ram_mb)
         code = importlib.import_module(order.worker).main(order.folder)
     except MemoryError:
@@ -134,6 +134,14 @@ def _keep_temporary_files(folder: Path) -> None:
         name = f"/proc/{os.getpid()}/fd/{os.open(place, os.O_PATH | os.O_CLOEXEC)}"
     os.environ["TMPDIR"] = name
     tempfile.tempdir = None  # what the fork server may have found out already
+
+
+def _watch_supervisor(lifeline: int) -> None:
+    try:
+        threading.Thread(target=_leave_with_supervisor, args=(lifeline,), daemon=True).start()
+    except RuntimeError as error:  # the system has no thread left, as it might have had no process
+        traceback.print_exc()
+        raise SystemExit(EXIT_REFUSED) from error
 
 
 def _leave_with_supervisor(lifeline: int) -> None:

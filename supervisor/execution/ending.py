@@ -5,7 +5,14 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from supervisor.execution.executor import EXIT_DISK_FULL, EXIT_DONE, EXIT_OUT_OF_MEMORY, EXIT_STOPPED, ExitKind
+from supervisor.execution.executor import (
+    EXIT_DISK_FULL,
+    EXIT_DONE,
+    EXIT_OUT_OF_MEMORY,
+    EXIT_REFUSED,
+    EXIT_STOPPED,
+    ExitKind,
+)
 from supervisor.execution.ladder import Cause
 
 EXIT_FENCED = 12  # another process still works in the folder: nothing was touched
@@ -56,6 +63,8 @@ def _judge(remains: Remains) -> tuple[ExitKind, str]:
         return ExitKind.STOPPED, "stopped"
     if code == EXIT_DISK_FULL:
         return ExitKind.DISK_FULL, "no room on the disk"
+    if code == EXIT_REFUSED:
+        return ExitKind.REFUSED, "the machine had no process left for it"
     if cause is Cause.HUNG:
         return ExitKind.HUNG, "hung"
     if cause is Cause.STOP and remains.signal in (signal.SIGTERM, signal.SIGKILL):

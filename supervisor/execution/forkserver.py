@@ -93,15 +93,18 @@ class ForkServer:
                     self._selector.unregister(key.data.output)
 
     def _start(self, order: child.Order) -> None:
-        reading, writing = os.pipe()
+        pipe: list[int] = []
         try:
-            trial = Trial(order.handle, reading, CappedLog(Path(order.folder) / STDERR_NAME))
+            pipe += os.pipe()
+            trial = Trial(order.handle, pipe[0], CappedLog(Path(order.folder) / STDERR_NAME))
             pid = os.fork()
         except OSError as error:
-            os.close(reading)
-            os.close(writing)
-            self._send({"event": "refused", "handle": order.handle, "error": str(error)})
+            for descriptor in pipe:
+                os.close(descriptor)
+            passing = error.errno in linux.SHORT
+            self._send({"event": "refused", "handle": order.handle, "error": str(error), "passing": passing})
             return
+        reading, writing = pipe
         if pid == 0:
             try:
                 self._become(trial, order, writing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 # Programs that remove the shared memory and semaphores of processes that ended without doing so, then end themselves.
 CARETAKERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
+
+# What a machine answers that has no process, memory or descriptor to give; later it may have.
+SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -167,8 +167,9 @@ class LocalExecutor:
             elif isinstance(event, Started):
                 self._attempts[event.handle].started(event.pid, self._base_mb)
             elif isinstance(event, Refused):
+                kind = ExitKind.REFUSED if event.passing else ExitKind.LOST
                 words = f"no process could be made: {event.error}"
-                self._finish(event.handle, self._attempts[event.handle].exit(ExitKind.LOST, words))
+                self._finish(event.handle, self._attempts[event.handle].exit(kind, words))
             elif isinstance(event, Ended):
                 self._finish(event.handle, self._attempts[event.handle].ended(event))
 

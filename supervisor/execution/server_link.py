@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from supervisor.errors import TryAgainError
 from supervisor.execution.child import Order
 
 MESSAGE_BYTES = 64 * 1024
@@ -55,10 +56,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Refused:
-    """No process could be made."""
+    """No process could be made. `passing`: the machine had none left, which says nothing about the trial."""
 
     handle: str
     error: str
+    passing: bool
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ class ServerLink:
     """One fork server process, from its start to its end. A lost one is replaced by a new object."""
 
     def __init__(self, preload: Sequence[str], threads: int) -> None:
-        """Start the server; it answers Ready or PreloadFailed when it has imported the modules."""
+        """Start the server; it answers Ready or PreloadFailed when it has imported the modules.
+
+        Raises TryAgainError where the machine has no process for it.
+        """
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reading, self._lifeline = os.pipe()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
@@ -105,6 +110,14 @@ class ServerLink:
                 env=environment,
                 start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone
             )
+        except OSError as error:
+            self._control.close()
+            os.close(self._lifeline)
+            self._errors.close()
+            raise TryAgainError(
+                f"the process that starts trials cannot be made: {error.strerror}; look for too many processes or too"
+                " little memory (ulimit -u), then start again"
+            ) from error
         finally:
             theirs.close()
             os.close(reading)

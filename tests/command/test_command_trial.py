@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -161,6 +162,21 @@ def test_a_stopped_trial_gives_the_file_back_and_goes_on_where_it_was(place: Pat
     assert run_worker(folder) == worker.EXIT_DONE
     assert len((place / "user" / "blocks").read_text().splitlines()) == 2 + 1 + 2
     assert result(folder).games == 8
+
+
+def test_a_program_that_the_system_has_no_process_for_is_not_blamed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    folder = make_trial(place)
+    with monkeypatch.context() as patch:
+        patch.setattr("subprocess.Popen", refused)
+        assert run_worker(folder) == worker.EXIT_REFUSED
+    assert not (folder / "result.json").exists()
+    assert (place / "user" / "config.yaml").read_text() == CONFIG
+    assert run_worker(folder) == worker.EXIT_DONE
 
 
 def test_a_block_that_fails_once_is_played_again(place: Path) -> None:

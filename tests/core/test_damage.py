@@ -234,6 +234,26 @@ def test_a_trial_that_finds_no_room_goes_on_once_there_is_some(tmp_path, undistu
     assert comparable(read_log(run.run_dir).records) == undisturbed
 
 
+def test_a_trial_that_no_process_can_be_made_for_rests_and_goes_on_with_no_attempt_counted(
+    tmp_path, undisturbed, monkeypatch
+):
+    run = started(tmp_path)
+    refused = []
+
+    def short(folder):
+        if len(refused) < 8:
+            refused.append(folder)
+            return worker.EXIT_REFUSED
+        return worker.main(folder)
+
+    monkeypatch.setattr(loop, "FIRST_DISK_PAUSE_S", 0.001)
+    monkeypatch.setattr(loop, "IDLE_WAIT_S", 0.001)
+    run.run(7, worker_main=short)
+    assert sum("no process can be made: iteration 5" in line for line in run.said) == len(refused) == 8
+    assert read_log(run.run_dir).records[4].time["attempts"] == 1
+    assert comparable(read_log(run.run_dir).records) == undisturbed
+
+
 def test_a_disk_that_is_full_when_the_run_starts_is_waited_for(tmp_path, undisturbed, monkeypatch):
     run = started(tmp_path)
     (run.run_dir / "config.yaml").unlink()

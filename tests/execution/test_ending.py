@@ -37,6 +37,10 @@ def test_a_trial_without_room_on_the_disk_goes_on_later_unless_its_time_is_up() 
     assert kind(exit_code=13, cause=Cause.WALL_TIME) is ExitKind.WALL_TIME
 
 
+def test_a_trial_that_the_machine_had_no_process_for_goes_on_later() -> None:
+    assert kind(exit_code=14) is ExitKind.REFUSED
+
+
 def test_a_trial_asked_to_stop_that_fails_by_itself_is_a_crash() -> None:
     assert kind(exit_code=1, cause=Cause.STOP) is ExitKind.CRASHED
     assert kind(signal=signal.SIGSEGV, cause=Cause.STOP) is ExitKind.CRASHED

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.execution import child, linux
-from supervisor.execution.executor import EXIT_DONE, EXIT_OUT_OF_MEMORY, EXIT_STOPPED, STDERR_NAME, ExitKind
+from supervisor.execution import executor as protocol
+from supervisor.execution.executor import EXIT_OUT_OF_MEMORY, EXIT_STOPPED, STDERR_NAME, ExitKind
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor
 from supervisor.execution.output import HEAD_BYTES, TAIL_BYTES
@@ -50,11 +51,8 @@ class TestLocalExecutor(ExecutorConformance):
 def test_the_exit_codes_are_those_of_the_worker() -> None:
     from trainers import worker
 
-    assert (EXIT_DONE, EXIT_STOPPED, EXIT_OUT_OF_MEMORY) == (
-        worker.EXIT_DONE,
-        worker.EXIT_STOPPED,
-        worker.EXIT_OUT_OF_MEMORY,
-    )
+    ours = {name: code for name, code in vars(protocol).items() if name.startswith("EXIT_")}
+    assert ours == {name: getattr(worker, name) for name in ours}
 
 
 def test_a_segmentation_fault_is_a_crash_whose_traceback_is_kept(shared: LocalExecutor, tmp_path: Path) -> None:

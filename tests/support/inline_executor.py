@@ -12,6 +12,7 @@ from supervisor.execution.executor import (
     EXIT_DISK_FULL,
     EXIT_DONE,
     EXIT_OUT_OF_MEMORY,
+    EXIT_REFUSED,
     EXIT_STOPPED,
     STOP_NAME,
     Exit,
@@ -24,6 +25,7 @@ KINDS = {
     EXIT_STOPPED: ExitKind.STOPPED,
     EXIT_OUT_OF_MEMORY: ExitKind.OUT_OF_MEMORY,
     EXIT_DISK_FULL: ExitKind.DISK_FULL,
+    EXIT_REFUSED: ExitKind.REFUSED,
 }
 
 

@@ -40,7 +40,7 @@ class GpProcess:
     ) -> dict[str, Scalar]:
         """The proposal. A process that was lost, or thinks for too long, is started anew once; it answers the same.
 
-        Raises TryAgainError when it is lost again.
+        Raises TryAgainError when it is lost again, or cannot be made.
         """
         complete = [trial for trial in trials if trial.state is TrialState.COMPLETE][-NEWEST_LINES:]
         question = json.dumps(
@@ -98,13 +98,19 @@ class GpProcess:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             # one thread: two threads add in another order and give other bits; own session: Ctrl+C is the supervisor's
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", CHILD],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", CHILD],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,
+                    env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                )
+            except OSError as error:
+                raise TryAgainError(
+                    f"sampler gp: its helper process cannot be made: {error.strerror}; look for too many processes or"
+                    " too little memory (ulimit -u), then start again"
+                ) from error
         return self._process
 
 
