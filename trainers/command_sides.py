@@ -191,4 +191,4 @@ def edited(data: bytes, settings: CommandSettings, params: Params) -> bytes:
 
 def _clear(folder: Path) -> None:
     if folder.exists():
-        shutil.rmtree(folder)
+        durable.clear_place(folder)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.support.programs import (
     make_program,
     trial_spec,
 )
+from tests.support.rights import as_anybody
 from tests.support.target_conformance import ManualControl, TargetConformance
 from trainers.command import CommandTarget
 from trainers.command_run import OUTPUT_LIMIT_BYTES
@@ -302,6 +304,20 @@ def test_what_was_built_before_a_reboot_is_built_again(
     play(target)
     target.close()
     assert count_builds(program) == 2
+
+
+def test_a_protected_folder_that_an_unfinished_build_left_is_no_obstacle(folder: Path, program: Path) -> None:
+    with contextlib.closing(open_target(folder, program, evaluate=copied(program))) as target:
+        scores = play(target)
+    for mark in folder.rglob("built.json"):
+        left = mark.parent / "dist"
+        left.mkdir()
+        (left / "out.bin").write_text("x")
+        left.chmod(0o555)
+        mark.unlink()
+    with as_anybody(), contextlib.closing(open_target(folder, program, evaluate=copied(program))) as target:
+        assert play(target) == scores
+    assert not list(folder.rglob("dist"))
 
 
 def test_in_place_a_change_of_sides_builds_again_what_the_file_now_holds(folder: Path, program: Path) -> None:
