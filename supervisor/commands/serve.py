@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from supervisor.config.settings import Settings
+from supervisor.config.token import clean_token
 from supervisor.console import Console
 from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal.events import Events
@@ -63,12 +64,19 @@ def token_of(settings: Settings) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_bytes().decode("utf-8").strip()
+        token = clean_token(path.read_bytes().decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
-        raise ConfigurationError(
-            [f"{path}: serving.token_file: {what}; name a readable text file that holds the token alone"]
-        ) from error
+        raise _wrong_file(path, f"{what}; name a readable text file that holds the token alone") from error
+    except ValueError as error:
+        raise _wrong_file(path, str(error)) from None
+    if not token:
+        raise _wrong_file(path, "empty; write the token into it")
+    return token
+
+
+def _wrong_file(path: Path, what: str) -> ConfigurationError:
+    return ConfigurationError([f"{path}: serving.token_file: {what}"])
 
 
 def _ours_on_the_port(run_dir: Path, settings: Settings, patience_s: float) -> Health | None:

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from supervisor.config.token import clean_token
 from supervisor.contract import Json, Scalar
 
 SAMPLERS = ("spsa", "perturb", "tpe", "cmaes", "gp", "random", "qmc", "nsga2")
@@ -52,6 +53,13 @@ def _scalar(value: object) -> Scalar:
     if isinstance(value, bool | int | float | str):
         return value
     raise PydanticCustomError("scalar", "a parameter's value is a number, true, false or text")
+
+
+def _token(value: SecretStr) -> SecretStr:
+    try:
+        return SecretStr(clean_token(value.get_secret_value()))
+    except ValueError as error:
+        raise PydanticCustomError("token", "{problem}", {"problem": str(error)}) from None
 
 
 def _sampler(value: str) -> str:
@@ -210,7 +218,7 @@ class ServingSettings(Section):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Whole = Field(default=8080, ge=0, le=65535)
     """0 lets the system choose."""
-    token: SecretStr | None = Field(default=None, json_schema_extra=SECRET)
+    token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(default=None, json_schema_extra=SECRET)
     """Bearer token of the administrative routes; needed unless bound to loopback."""
     token_file: FilePath | None = None
     """File holding the token, readable by its owner alone."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from supervisor.config.token import clean_token
 from supervisor.contract import Json
 
 MAX_ANSWER_BYTES = 16 * 2**20
@@ -39,7 +40,7 @@ class ServerClient:
 
     host: str
     port: int
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     timeout_s: float = 60.0  # a reload builds and probes a model before it answers
 
     def get(self, path: str) -> Answer:
@@ -51,11 +52,10 @@ class ServerClient:
         return self._request("POST", f"/reload/{quote(target)}")
 
     def _request(self, method: str, path: str) -> Answer:
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         host = _EVERYWHERE.get(self.host, self.host)
         connection = http.client.HTTPConnection(host, self.port, timeout=self.timeout_s)
         try:
-            connection.request(method, path, headers=headers)
+            connection.request(method, path, headers=self._headers())
             response = connection.getresponse()
             data = response.read(MAX_ANSWER_BYTES)
             body = json.loads(data)
@@ -66,3 +66,7 @@ class ServerClient:
         if not isinstance(body, dict):
             raise NoAnswerError(f"http://{host}:{self.port}{path}: answered {type(body).__name__}, not an object")
         return Answer(response.status, body)
+
+    def _headers(self) -> dict[str, str]:
+        # Checked here too: http.client's own error would quote the token, and that goes into events and the console.
+        return {"Authorization": f"Bearer {clean_token(self.token)}"} if self.token else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from supervisor.errors import ConfigurationError
 from supervisor.serving.errors import ApiError
@@ -16,7 +16,7 @@ class Access:
     """The rule for one listening address."""
 
     loopback: bool
-    token: str | None
+    token: str | None = field(repr=False)
 
     @staticmethod
     def to(address: str, token: str | None) -> Access:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class ServerOptions:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    token: str | None = None  # administration needs it unless bound to loopback
+    token: str | None = field(default=None, repr=False)  # administration needs it unless bound to loopback
     max_body_kb: int = 1024  # of one request
     max_rows: int = 256  # states in one request
     max_in_flight: int = 256  # inference requests at a time; more are answered 503

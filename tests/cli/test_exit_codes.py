@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 
 import pytest
 
@@ -201,3 +202,24 @@ def test_a_token_file_that_is_no_text_is_a_mistake_of_the_configuration(tmp_path
         token_of(settings)
     token.write_text(" secret\n")
     assert token_of(settings) == "secret"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("hunter2\nadmin", "character 8"), ("hunter2\N{EURO SIGN}", "character 8"), (" \n", "empty")],
+)
+@pytest.mark.parametrize("command", [("run", "--max-iterations", "2"), ("serve",)])
+def test_a_token_that_no_header_can_carry_stops_run_and_server_and_is_never_repeated(
+    finished, tmp_path, command, text, what
+):
+    folder = finished.copy(tmp_path)
+    token = tmp_path / "token"
+    token.write_text(text, encoding="utf-8")
+    config = tmp_path / "with_token.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that a server that accepts the token ends nevertheless
+        serving = f"{{port: {taken.getsockname()[1]}, token_file: token}}"
+        config.write_text(folder.config.read_text().replace("{port: 9}", serving))
+        answer = folder.call(*command, "--config", str(config))
+    is_one_message(answer, 3, f"{token}: serving.token_file: ", what)
+    assert "hunter2" not in answer.out + answer.err
+    assert not any(b"hunter2" in path.read_bytes() for path in folder.run_dir.rglob("*") if path.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -215,6 +216,24 @@ def test_a_secret_in_an_owners_own_file_or_in_the_environment_is_taken(tmp_path:
 def test_a_secret_of_the_wrong_type_is_not_repeated(tmp_path: Path) -> None:
     [problem] = problems(file(tmp_path, "serving:\n  token: 918273\n", mode=0o600))
     assert "918273" not in problem
+
+
+@pytest.mark.parametrize(("token", "place"), [("hunter2\nadmin", 8), ("hunter2\u20ac", 8), ("\x7fhunter2", 1)])
+def test_a_token_that_no_header_can_carry_is_refused_and_never_repeated(tmp_path: Path, token: str, place: int) -> None:
+    text = f"serving:\n  token: {json.dumps(token)}\n"
+    for problem in (
+        *problems(file(tmp_path, text, mode=0o600)),
+        *read_settings(None, {"INCUMBENT_SERVING__TOKEN": token}, {})[1],
+    ):
+        assert f"serving.token: character {place} of the token is " in problem
+        assert problem.endswith("; use one line of printable ASCII")
+        assert "hunter2" not in problem
+
+
+def test_white_space_around_a_token_is_not_part_of_it() -> None:
+    token = load(None, {"INCUMBENT_SERVING__TOKEN": " hunter2\r\n"}).settings.serving.token
+    assert token is not None
+    assert token.get_secret_value() == "hunter2"
 
 
 def test_settings_do_not_change_after_loading() -> None:

@@ -311,6 +311,18 @@ def test_what_is_no_server_of_ours_counts_as_silent(answer: bytes) -> None:
         thread.join()
 
 
+@pytest.mark.parametrize("token", ["hunter2\nadmin", "hunter2\N{EURO SIGN}"])
+def test_a_token_that_cannot_be_sent_is_not_repeated_in_what_is_reported(tmp_path: Path, token: str) -> None:
+    reports: queue.Queue[str] = queue.Queue()
+    client = ServerClient("127.0.0.1", 9, token)
+    delivery = ReloadDelivery(tmp_path, client, "ours", lambda _, reason: reports.put(reason))
+    delivery.changed(TARGET, "v000001")
+    reason = reports.get(timeout=30)
+    assert delivery.close(timeout_s=30) == {TARGET: "v000001"}
+    assert "character 8 of the token" in reason
+    assert "hunter2" not in reason + repr(client)
+
+
 def test_a_real_server_takes_up_what_is_delivered(tmp_path: Path) -> None:
     folder = ServedFolder(tmp_path / "run")
     folder.promote(models.mlp(1))
