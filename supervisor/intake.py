@@ -29,6 +29,7 @@ class Intake:
         self._events = events
         self._targets = targets
         self._told: set[str] = set()
+        self._stuck: set[str] = set()  # carried out, and could not be removed
 
     def look(self, taken: Collection[str], manual_only: bool = False) -> Wishes:
         """Consume what acts at once. `taken` are ids that trials in flight already carry as facts. What has to be
@@ -40,8 +41,10 @@ class Intake:
         stop = False
         iterations: list[Request] = []
         for request in waiting:
+            if self._is_stuck(request):
+                continue
             if request.id in taken:
-                requests.done(self._run_dir, request.id)
+                self.done(request.id)
             elif request.action is Action.PAUSE:
                 paused.append(request)
             elif request.action is Action.RESUME:
@@ -50,7 +53,7 @@ class Intake:
             elif request.action is Action.STOP:
                 stop = True
                 self._events.write("stop", "asked by a request")
-                requests.done(self._run_dir, request.id)
+                self.done(request.id)
             elif request.target not in self._targets:
                 reason = f"{request.action.value} of {request.target}: this start does not search that target"
                 self._once(request.id, "request_waits", f"{reason}; name it in --targets or --config")
@@ -62,9 +65,30 @@ class Intake:
 
     def _resume(self, paused: list[Request], resume: Request) -> None:
         for request in [*paused, resume]:
-            requests.done(self._run_dir, request.id)
+            self.done(request.id)
         if paused:
             self._events.write("resumed", "asked by a request")
+
+    def done(self, request_id: str) -> None:
+        """Remove a consumed request. One that would not go is not carried out a second time by this start."""
+        try:
+            requests.done(self._run_dir, request_id)
+        except PermissionError as error:
+            self._stuck.add(request_id)
+            self._once(
+                f"stuck {request_id}", "request_ignored", f"{error.filename}: could not be removed; {requests.RIGHTS}"
+            )
+
+    def _is_stuck(self, request: Request) -> bool:
+        if request.id in self._stuck:
+            return True
+        try:
+            problem = requests.why_stuck(self._run_dir, request.id)
+        except FileNotFoundError:  # taken back by its author
+            return True
+        if problem:
+            self._once(problem, "request_ignored", problem)
+        return bool(problem)
 
     def _once(self, key: str, event: str, reason: str) -> None:
         if key not in self._told:

@@ -99,7 +99,7 @@ class Supervisor:
                 self._quiet()
             else:  # before the commit, and only one commit a turn, so that no free worker waits for it
                 self._propose(wishes, requests_only)
-                self._launch()
+                self._launch(ready)
             if ready is not None:
                 self._commit(ready)
             if not self._moved:
@@ -144,7 +144,7 @@ class Supervisor:
             folder = TrialFolder.of(self._parts.run_dir, iteration)
             self._patiently(partial(folder.create, spec))
             if request is not None:
-                requests.done(self._parts.run_dir, request.id)
+                self._intake.done(request.id)
             self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
             self._moved = True
             self._parts.projections.proposed(spec)
@@ -188,11 +188,15 @@ class Supervisor:
 
     # running
 
-    def _launch(self) -> None:
+    def _launch(self, ready: Flight | None) -> None:
+        """Start what may run; `ready` is committed next, and its winner goes into the user's file before another trial
+        has that."""
         for flight in self._in_order():
             if flight.handle is not None or flight.stage_done or self._parts.executor.capacity() == 0:
                 continue
             if self._parts.clock.monotonic_s() < flight.rests_until_s:
+                continue
+            if not self._admitter.has_its_file(flight, self._flights.values(), ready):
                 continue
             if flight.spec.problems:
                 self._patiently(partial(flight.fail, Reason.OUT_OF_RANGE, "; ".join(flight.spec.problems)))

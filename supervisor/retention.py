@@ -5,6 +5,7 @@ Nothing here decides a result, and what is done twice changes nothing: a crash i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -183,9 +184,10 @@ def _temporary(run_dir: Path) -> Iterator[Path]:
     """What a killed writer left under a name that nothing else has; of requests only those nobody can be writing."""
     yield from (path for name in TEMPORARY if (path := run_dir / name).exists())
     folder = run_dir / requests.FOLDER_NAME
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if REQUEST_TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE_S:
-            yield path
+    with contextlib.suppress(PermissionError):  # whose requests they are is not for this user to know
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if REQUEST_TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE_S:
+                yield path
 
 
 def _size(path: Path) -> int:
