@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from supervisor.execution.gpu_hours import DAY_CHARACTERS, within_gpu_hours
 from supervisor.execution.room import share_of
+from supervisor.external.command_settings import parse_command
+from supervisor.external.in_place import real_path
 from supervisor.flight import Flight
 from supervisor.memory import Memory
 from supervisor.parts import Parts
@@ -66,6 +69,19 @@ class Admitter:
                 "fewer_workers", f"{len(running)} at a time for now instead of {workers}: {admission.reason}"
             )
         return admission.admitted
+
+    def has_its_file(self, flight: Flight, flights: Iterable[Flight], ready: Flight | None) -> bool:
+        """Whether no trial that runs, nor the one about to be committed, edits the same file of the user in place."""
+        users = [other for other in flights if other.handle is not None or other is ready]
+        file = self._file_in_place(flight) if users else None
+        return file is None or all(self._file_in_place(other) != file for other in users)
+
+    def _file_in_place(self, flight: Flight) -> Path | None:
+        definition = self._parts.definitions.get(flight.spec.target)
+        if definition is None or definition.kind != "command":
+            return None
+        command = parse_command(definition.settings, Path())
+        return real_path(command.config_file) if command.in_place else None
 
     def _has_gpu_hours(self, target: str, flights: Iterable[Flight]) -> bool:
         hours, now = self._parts.settings.budgets.gpu_hours_per_day, self._parts.clock.now_text()

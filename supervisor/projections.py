@@ -4,6 +4,7 @@ healed by starting again."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from supervisor.external.command_settings import parse_command
 from supervisor.external.in_place import restore_leftovers
 from supervisor.external.winner import write_winner
 from supervisor.journal import durable
+from supervisor.journal.durable import DiskFullError
 from supervisor.journal.events import Events
 from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.record import Record
@@ -58,6 +60,7 @@ class RunProjections:
         self._flying: dict[int, TrialSpec] = {}
         self._needed: frozenset[str] | None = None  # what the store was last asked to keep
         self._told: set[str] = set()  # what would not go
+        self._owed: dict[str, Version] = {}  # winners, by target, that are not in the user's file yet
 
     def catch_up(self, state: State) -> None:
         """Whatever a crash left undone is done now."""
@@ -90,6 +93,7 @@ class RunProjections:
             self._give_back_user_file(definition)
         if record.version is not None:
             self._publish(state, changed=record.target)
+        self._write_what_is_owed()
         self._tell_left(folder.tidy())
         self._flying.pop(record.iteration, None)
         self._retire(record.iteration - self._limits.trials, state)
@@ -98,7 +102,10 @@ class RunProjections:
             self._projector.finished(record)
 
     def close(self, hurried: bool = False) -> None:
+        """No trial runs any more."""
         projector_s, delivery_s = HURRIED_CLOSE_S if hurried else CLOSE_S
+        with contextlib.suppress(DiskFullError):  # the next start writes it
+            self._write_what_is_owed()
         if self._projector is not None:
             self._projector.close(timeout_s=projector_s)
         if self._delivery is not None:
@@ -146,8 +153,19 @@ class RunProjections:
         """An external target's winner goes into the user's own file, once per version."""
         command = parse_command(definition.settings, Path())
         marker = self._run_dir / WRITTEN_FOLDER / f"{definition.key.replace('/', '.')}.json"
-        for note in write_winner(command.config_file, command.format, version, marker).notes:
-            self._events.write("user_file", note)
+        self._owed[definition.key] = version
+        written = write_winner(command.config_file, command.format, version, marker)
+        if written.done:
+            del self._owed[definition.key]
+        for note in written.notes:
+            if written.done or note not in self._told:
+                self._events.write("user_file", note)
+        self._told.update(written.notes)
+
+    def _write_what_is_owed(self) -> None:
+        """A winner whose file a trial had, or that the user's file did not admit, is tried again after every trial."""
+        for key, version in list(self._owed.items()):
+            self._write_user_file(self._definitions[key], version)
 
     def _retire(self, iteration: int, state: State) -> None:
         """Beyond the last trials only promotions keep their folder."""

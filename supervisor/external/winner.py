@@ -59,7 +59,8 @@ def _write(path: Path, format_name: str, version: Version) -> bool:
 
 def _not_written(path: Path, version: Version, problem: str) -> str:
     return (
-        f"{path}: {problem}; the values of {version.name} are not in the file; correct it, the next start writes them"
+        f"{path}: {problem}; the values of {version.name} are not in the file; correct it, the next trial's end or"
+        " start of the run writes them"
     )
 
 
