@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from supervisor.commands.identity import Identified, identify, outside_their_space, with_folders_seed
@@ -13,6 +14,7 @@ from supervisor.commands.serve import token_of
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
 from supervisor.console import Console, announce_to, log_name, resumed_line
+from supervisor.execution.executor import Executor
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor
@@ -188,6 +190,7 @@ class _Run:
         monitor = Monitor(self._run_dir, settings.resources, gpu)
         report = self._quiet_report if self._options.requests_only else self._events.write
         spaces = {key: definition.space for key, definition in self._setup.targets.items()}
+        executor = LocalExecutor(settings.run.workers, patience=_patience(settings), gpu=gpu)
         client = ServerClient(settings.serving.host, settings.serving.port, token_of(settings))
         return Parts(
             run_dir=self._run_dir,
@@ -195,8 +198,8 @@ class _Run:
             settings=settings,
             definitions=self._setup.targets,
             lock=self._lock,
-            executor=LocalExecutor(settings.run.workers, patience=_patience(settings), gpu=gpu),
-            proposer=Proposer(self._meanwhile),
+            executor=executor,
+            proposer=Proposer(partial(self._meanwhile, executor)),
             projections=RunProjections(
                 self._run_dir,
                 settings,
@@ -217,10 +220,11 @@ class _Run:
             notifier=self._notifier,
         )
 
-    def _meanwhile(self) -> None:
+    def _meanwhile(self, executor: Executor) -> None:
         """What the loop cares for while it waits for a proposal that takes long."""
         if self._signals.stop_asked:
             raise StopAsked
+        executor.wait(0)  # trials that run are kept to their budgets
         self._notifier.beat()
 
     def _quiet_report(self, event: str, reason: str) -> None:
