@@ -5,6 +5,7 @@ A file's name is the hash of its bytes, so whoever reads one can tell the right 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from supervisor.contract import Version
+from supervisor.errors import TryAgainError
 from supervisor.journal import durable
 
 FOLDER_NAME = "models"
@@ -19,6 +21,7 @@ MODEL_SUFFIX = ".onnx"
 WEIGHTS_SUFFIX = ".pt"
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # what stands there is not the stored file
 _OURS = re.compile(r"\.?[0-9a-f]{64}\.(onnx|pt)(\.tmp)?")
 
 
@@ -36,6 +39,17 @@ class DamagedFileError(StoreError):
 
 class OversizeFileError(StoreError):
     """The file is larger than its reader allows."""
+
+
+class UnreadableFileError(TryAgainError):
+    """The system cannot read the file just now (a failing disk, no free descriptor or memory, no right to it): nobody
+    can tell whether it is damaged, so it does not count as such."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"{path}: cannot be read ({error.strerror or error}), which does not mean that it is damaged;"
+            " see to the cause and start again"
+        )
 
 
 class ModelStore:
@@ -69,19 +83,25 @@ class ModelStore:
         return target
 
     def verify(self, sha256: str, suffix: str = MODEL_SUFFIX) -> bool:
-        """Whether the file is there with the right bytes."""
+        """Whether the file is there with the right bytes. Raises UnreadableFileError where nobody can tell."""
+        path = self.path(sha256, suffix)
         try:
-            return durable.sha256_file(self.path(sha256, suffix)) == sha256
-        except OSError:
-            return False
+            return durable.sha256_file(path) == sha256
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return False
+            raise UnreadableFileError(path, error) from error
 
     def read(self, sha256: str, suffix: str = MODEL_SUFFIX, max_bytes: int | None = None) -> bytes:
         """The file's bytes, read once and checked: what is returned is what was checked.
 
-        Raises MissingFileError, OversizeFileError (before reading) or DamagedFileError.
+        Raises MissingFileError, OversizeFileError (before reading), DamagedFileError or UnreadableFileError.
         """
         path = self.path(sha256, suffix)
-        data = _read_regular(path, max_bytes)
+        try:
+            data = _read_regular(path, max_bytes)
+        except OSError as error:
+            raise UnreadableFileError(path, error) from error
         found = durable.sha256_bytes(data)
         if found != sha256:
             raise DamagedFileError(f"{path}: the bytes have sha256 {found}: damaged or replaced")
@@ -123,6 +143,8 @@ def _read_regular(path: Path, max_bytes: int | None) -> bytes:
             f"{path}: no such file; only the last versions of a target keep theirs (run.retention_versions)"
         ) from error
     except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
         raise MissingFileError(f"{path}: cannot be opened ({error.strerror})") from error
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(descriptor)

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from supervisor.contract import Json, Version
-from supervisor.registry.store import DamagedFileError, MissingFileError, ModelStore, OversizeFileError
+from supervisor.registry.store import (
+    DamagedFileError,
+    MissingFileError,
+    ModelStore,
+    OversizeFileError,
+    UnreadableFileError,
+)
 from supervisor.serving import session as sessions
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.errors import ApiError, Refused, refused
@@ -163,8 +169,10 @@ class Engine:
             raise refused("missing_file", str(error)) from error
         except OversizeFileError as error:
             raise refused("too_large", str(error)) from error
-        except (DamagedFileError, ValueError, OSError) as error:
+        except (DamagedFileError, ValueError) as error:
             raise refused("damaged", str(error)) from error
+        except UnreadableFileError as error:  # it may pass, so it is no verdict on the version
+            raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
         return sessions.build(data, version.interface, self._options.max_rows, leash)
 
     async def _flip(self, target: str, slot: Slot, served: Served) -> Swap:

@@ -11,7 +11,7 @@ from supervisor.errors import DamagedStateError, TryAgainError
 from supervisor.journal import durable, requests
 from supervisor.journal.events import EVENTS_NAME
 from supervisor.journal.log import read_log
-from supervisor.journal.recovery import known_incumbents
+from supervisor.journal.recovery import known_incumbents, known_versions
 from supervisor.journal.requests import Action, Request
 from supervisor.journal.trial_folder import TrialFolder
 from supervisor.registry.active import ActiveFile
@@ -131,6 +131,37 @@ def file_in_production(run, suffix, target="mage/noop"):
     entry = ActiveFile.read(run.run_dir).targets[target]
     sha256 = entry.model_sha256 if suffix == ".onnx" else entry.weights_sha256
     return run.run_dir / "models" / f"{sha256}{suffix}", entry.version
+
+
+def cannot_be_read(path):
+    raise OSError(errno.EIO, "Input/output error", str(path))
+
+
+def test_a_model_that_cannot_be_read_just_now_is_not_damaged(tmp_path, undisturbed, monkeypatch):
+    run = started(tmp_path)
+    with monkeypatch.context() as failing:
+        failing.setattr(durable, "sha256_file", cannot_be_read)
+        with pytest.raises(TryAgainError, match="does not mean that it is damaged"):
+            run.run(7)
+    SmallRun(run.run_dir).run(7)
+    assert comparable(read_log(run.run_dir).records) == undisturbed
+
+
+def test_a_rollback_to_a_model_that_cannot_be_read_just_now_is_not_refused(tmp_path, monkeypatch):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    run.run(6)
+    earlier, now = [record.version for record in read_log(run.run_dir).records if record.version][-2:]
+    file = known_versions(run.run_dir)["mage/noop"][earlier].model_sha256
+    requests.drop(run.run_dir, Request("back", 1, Action.ROLLBACK, "mage/noop"))
+    whole = durable.sha256_file
+    with monkeypatch.context() as failing:
+        failing.setattr(durable, "sha256_file", lambda path: (cannot_be_read if path.stem == file else whole)(path))
+        with pytest.raises(TryAgainError, match="does not mean that it is damaged"):
+            run.run(7)
+    assert len(read_log(run.run_dir).records) == 6
+    SmallRun(run.run_dir, targets=("mage/noop",)).run(7)
+    last = read_log(run.run_dir).records[-1]
+    assert (last.reason, last.rollbacks) == (Reason.MANUAL_ROLLBACK, (now,))
 
 
 def test_a_model_damaged_while_the_run_works_ends_it_before_the_next_trial_reads_it(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import replace
@@ -16,6 +17,7 @@ from supervisor.registry.store import (
     MissingFileError,
     ModelStore,
     OversizeFileError,
+    UnreadableFileError,
 )
 
 DATA = b"model bytes"
@@ -97,6 +99,38 @@ def test_a_pipe_in_place_of_a_file_does_not_hang_the_reader(store: ModelStore) -
     os.mkfifo(store.path(SHA))
     with pytest.raises(MissingFileError, match="not a regular file"):
         store.read(SHA)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.ESTALE])
+def test_a_file_that_cannot_be_read_just_now_does_not_count_as_damaged(
+    store: ModelStore, source: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store.put(source, SHA)
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    version = Version("v000001", 1, {}, SHA, interface=Interface({}, {}))
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "open", fail)
+        failing.setattr(os, "open", fail)
+        for use in (store.verify, store.read, lambda _: store.has(version), lambda _: store.put(source, SHA)):
+            with pytest.raises(UnreadableFileError, match=f"{SHA}.*{os.strerror(number)}.*start again") as caught:
+                use(SHA)
+            assert caught.value.exit_code == 75
+    assert store.has(version)
+
+
+def test_a_disk_that_fails_while_the_bytes_are_read_does_not_count_as_damage(store: ModelStore) -> None:
+    store.folder.mkdir(parents=True)
+    store.path(SHA).symlink_to("/proc/self/mem")  # can be opened, and its first bytes cannot be read: EIO
+    with pytest.raises(UnreadableFileError, match="Input/output error"):
+        store.verify(SHA)
+
+
+def test_a_folder_in_place_of_a_file_is_not_the_file(store: ModelStore) -> None:
+    store.path(SHA).mkdir(parents=True)
+    assert not store.verify(SHA)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", SHA.upper(), SHA[:-1], "", SHA + "\n", "a" * 63 + "/"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import http.client
 import json
 import os
@@ -10,9 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from supervisor.registry.active import ActiveFile
 from supervisor.registry.store import ModelStore
+from supervisor.serving.catalogue import Catalogue
+from supervisor.serving.engine import Engine, Swap
+from supervisor.serving.errors import ApiError
 from supervisor.serving.options import ServerOptions
 from tests.support import onnx_models as models
 from tests.support.served_folder import TARGET, ServedFolder
@@ -180,6 +186,31 @@ def test_bytes_that_are_not_the_committed_ones_are_never_served(tmp_path: Path) 
             tamper(folder.model_path(folder.promote(models.mlp(number))))
             assert server.post(RELOAD).code == code
             assert server.post(INFER, {"state": STATES[0].tolist()}).body["version"] == good.name
+
+
+def test_a_file_that_cannot_be_read_just_now_is_asked_for_again_and_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ServedFolder(tmp_path / "run")
+    folder.promote(models.mlp(1))
+    opened = os.open
+
+    def fail(path: str | Path, *options: int) -> int:
+        if str(path).endswith(".onnx"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return opened(path, *options)
+
+    async def reload_twice() -> tuple[ApiError, Swap]:
+        engine = Engine(Catalogue(folder.path), ServerOptions(), lambda _: None, lambda: "now")
+        with monkeypatch.context() as failing:
+            failing.setattr(os, "open", fail)
+            with pytest.raises(ApiError) as caught:
+                await engine.reload(TARGET, None)
+        return caught.value, await engine.reload(TARGET, None)
+
+    error, swap = asyncio.run(reload_twice())
+    assert (error.status, error.code) == (503, "unreadable")  # what the supervisor's delivery repeats
+    assert swap.live.version.name == "v000001"
 
 
 def test_a_version_that_the_log_does_not_know_is_not_served(tmp_path: Path) -> None:
