@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -94,7 +93,7 @@ class ServerLink:
         """
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reading, self._lifeline = os.pipe()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        self._errors = os.memfd_create("fork-server-output")  # no file: the disk may be full
         # Read by numerical libraries when they load, so it must be set before the preload.
         environment = {**os.environ, **QUIET, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
         path = json.dumps([os.path.abspath(entry) for entry in sys.path])
@@ -113,7 +112,7 @@ class ServerLink:
         except OSError as error:
             self._control.close()
             os.close(self._lifeline)
-            self._errors.close()
+            os.close(self._errors)
             raise TryAgainError(
                 f"the process that starts trials cannot be made: {error.strerror}; look for too many processes or too"
                 " little memory (ulimit -u), then start again"
@@ -176,10 +175,11 @@ class ServerLink:
             self._process.kill()
         code = self._process.wait()
         os.close(self._lifeline)
-        self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, self._errors.tell() - TAIL_BYTES))
-        printed = self._errors.read().decode(errors="replace").strip()
-        self._errors.close()
+        printed_bytes = os.fstat(self._errors).st_size
+        printed = (
+            os.pread(self._errors, TAIL_BYTES, max(0, printed_bytes - TAIL_BYTES)).decode(errors="replace").strip()
+        )
+        os.close(self._errors)
         ended = f"ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
         return f"the fork server (pid {self.pid}) {ended}" + (f": {printed}" if printed else "")
 

@@ -169,6 +169,16 @@ def test_a_fork_server_that_does_not_fork_is_replaced(
     assert run(executor, tmp_path, "result").kind is ExitKind.DONE
 
 
+def test_a_fork_server_needs_no_room_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc/no room here")
+    broken = LocalExecutor(worker=WORKER, preload=("tests.support.preload_suicide",))
+    try:
+        with pytest.raises(PreloadError, match="SIGKILL"):
+            broken.prepare()
+    finally:
+        broken.close()
+
+
 def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     broken = LocalExecutor(worker=WORKER, preload=("json", "tests.support.preload_broken"))
     try:
