@@ -11,6 +11,7 @@ from typing import cast
 
 import typer
 
+from supervisor.commands.identity import remembering
 from supervisor.config.load import load_settings
 from supervisor.contract import Json
 from supervisor.errors import LockHeldError, UsageError
@@ -47,11 +48,7 @@ def collect_garbage(run_dir: Path, config: Path | None, dry_run: bool, as_json: 
 
 def _limits(config: Path | None, identity: RunIdentity) -> Limits:
     """As the run was started last, but for what file and environment say now."""
-    loaded = load_settings(config, os.environ, {})
-    given = {name for name, source in loaded.sources.items() if source != "default"}
-    run = loaded.settings.run
-    remembered = {name: value for name, value in identity.retention.items() if f"run.{name}" not in given}
-    return Limits.of(loaded.settings.model_copy(update={"run": run.model_copy(update=remembered)}))
+    return Limits.of(remembering(identity, load_settings(config, os.environ, {})).settings)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from supervisor.config.load import Loaded
 from supervisor.contract import Json
 from supervisor.journal.identity import RunIdentity, first_window, load_identity, run_id_of
 from supervisor.search.changes import description_of, differences
@@ -16,6 +17,7 @@ from supervisor.state import State
 
 SEED = "run.seed"
 RETENTION = ("retention_trials", "retention_versions", "retention_console_logs")
+SERVING = ("host", "port")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,22 @@ def with_folders_seed(run_dir: Path, setup: Setup) -> Setup:
     return replace(setup, loaded=replace(setup.loaded, settings=settings, sources=sources))
 
 
+def as_last_started(run_dir: Path, setup: Setup) -> Setup:
+    """The setup of a command on a stopped run: what it keeps and which server it tells are those of the run's last
+    start, unless they are given."""
+    known = load_identity(run_dir)
+    return setup if known is None else replace(setup, loaded=remembering(known, setup.loaded))
+
+
+def remembering(known: RunIdentity, loaded: Loaded) -> Loaded:
+    """The settings as `run.json` has them from the last start, where nobody gives another value."""
+    settings = loaded.settings
+    kept = {name: value for name, value in known.retention.items() if loaded.sources[f"run.{name}"] == "default"}
+    told = {name: value for name, value in known.serving.items() if loaded.sources[f"serving.{name}"] == "default"}
+    run, serving = settings.run.model_copy(update=kept), settings.serving.model_copy(update=told)
+    return replace(loaded, settings=settings.model_copy(update={"run": run, "serving": serving}))
+
+
 def _seed(known: RunIdentity) -> int:
     seed = known.decides.get(SEED, known.seed)
     return seed if isinstance(seed, int) else known.seed
@@ -49,13 +67,15 @@ def identify(run_dir: Path, setup: Setup) -> Identified:
     run, decides = setup.settings.run, setup.decides()
     spaces: dict[str, Json] = {key: description_of(target) for key, target in setup.targets.items()}
     retention = {name: cast(int, getattr(run, name)) for name in RETENTION}
+    serving = {name: cast(Json, getattr(setup.settings.serving, name)) for name in SERVING}
     known = load_identity(run_dir)
     if known is not None:
-        now = replace(known, seed=run.seed, decides=decides, spaces=spaces, retention=retention)
+        now = replace(known, seed=run.seed, decides=decides, spaces=spaces, retention=retention, serving=serving)
         return Identified(known, now, tuple(changes(known, now)))
     window = first_window(run.workers)
     run_id = run.run_id or run_id_of(run.seed, window, decides)
-    return Identified(None, RunIdentity(run_id, run.seed, window, uuid.uuid4().hex, decides, spaces, retention))
+    folder_id = uuid.uuid4().hex
+    return Identified(None, RunIdentity(run_id, run.seed, window, folder_id, decides, spaces, retention, serving))
 
 
 def changes(before: RunIdentity, now: RunIdentity) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from supervisor.commands.identity import Identified, identify, outside_their_space, with_folders_seed
+from supervisor.commands.identity import Identified, as_last_started, identify, outside_their_space, with_folders_seed
 from supervisor.commands.serve import token_of
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
@@ -58,6 +58,8 @@ class RunOptions:
 def run_supervisor(options: RunOptions) -> int:
     """Search until stopped; the exit code."""
     setup = with_folders_seed(options.run_dir, load_setup(options.config, os.environ, options.flags or {}))
+    if options.requests_only:
+        setup = as_last_started(options.run_dir, setup)
     if options.dry_run:
         from supervisor.commands.plan import print_plan
 
@@ -119,7 +121,7 @@ class _Run:
         self._events.write("start", f"iteration {recovered.state.iteration}, pid {os.getpid()}")
         self._say_how_many_workers(identity.window)
         memory = Memory.of(recovered, identity.window)
-        parts = self._parts(identity, memory)
+        parts, delivery = self._parts(identity, memory)
         self._forget_old_consoles()
         hurried = True
         try:
@@ -133,6 +135,10 @@ class _Run:
             parts.executor.close()
             parts.proposer.close()
             parts.projections.close(hurried)
+        if self._options.requests_only:
+            changed = {line.target for line in memory.latest if line.iteration > recovered.state.iteration}
+            untold = delivery.close(0.0)
+            self._say_if_untold({key: untold[key] for key in sorted(changed & untold.keys())}, parts.settings)
         self._console.say(self._farewell(memory.state.iteration, parts.settings.run.max_iterations))
 
     def _say_if_found_without(self, recovered: Recovered) -> None:
@@ -166,6 +172,17 @@ class _Run:
                 " log, as its first start fixed; only a new --run-dir takes more",
             )
 
+    def _say_if_untold(self, untold: Mapping[str, str], settings: Settings) -> None:
+        """Of a change that a person asked for: nobody else says that production has not heard of it."""
+        if untold:
+            serving = settings.serving
+            self._events.write(
+                "server_silent",
+                f"no server of this folder answers at {serving.host}:{serving.port}, so none was told of"
+                f" {', '.join(f'{key} {version}' for key, version in untold.items())}. One that starts takes it"
+                " up; for one that listens elsewhere give the --config that it was started with",
+            )
+
     def _forget_old_consoles(self) -> None:
         """Starts come without end where something makes the supervisor leave again and again."""
         if self._console.log_path is not None:
@@ -183,7 +200,7 @@ class _Run:
         known = {key: entry.as_version() for key, entry in active.targets.items()} if active else {}
         return replace(recovered, states=tuple(adopt(state, known) for state in recovered.states))
 
-    def _parts(self, identity: RunIdentity, memory: Memory) -> Parts:
+    def _parts(self, identity: RunIdentity, memory: Memory) -> tuple[Parts, ReloadDelivery]:
         settings = self._limited(memory)
         store = ModelStore(self._run_dir)
         gpu = Gpu.find(self._console.say, self._events.write)
@@ -192,7 +209,10 @@ class _Run:
         spaces = {key: definition.space for key, definition in self._setup.targets.items()}
         executor = LocalExecutor(settings.run.workers, patience=_patience(settings), gpu=gpu)
         client = ServerClient(settings.serving.host, settings.serving.port, token_of(settings))
-        return Parts(
+        delivery = ReloadDelivery(self._run_dir, client, identity.folder_id, report)
+        # A command leaves the dashboard to the next start, which knows the address of its database.
+        charts = not self._options.requests_only
+        parts = Parts(
             run_dir=self._run_dir,
             identity=identity,
             settings=settings,
@@ -206,8 +226,8 @@ class _Run:
                 self._setup.targets,
                 store,
                 self._events,
-                ReloadDelivery(self._run_dir, client, identity.folder_id, report),
-                Projector(self._run_dir, settings, identity.run_id, report, spaces),
+                delivery,
+                Projector(self._run_dir, settings, identity.run_id, report, spaces) if charts else None,
                 memory.states,
             ),
             store=store,
@@ -219,6 +239,7 @@ class _Run:
             clock=self._clock,
             notifier=self._notifier,
         )
+        return parts, delivery
 
     def _meanwhile(self, executor: Executor) -> None:
         """What the loop cares for while it waits for a proposal that takes long."""

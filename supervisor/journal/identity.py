@@ -32,6 +32,7 @@ class RunIdentity:
     decides: Mapping[str, Json]  # the settings and spaces that run_id covers, to say later what was changed
     spaces: Mapping[str, Json] = field(default_factory=dict)  # what the targets' hashes in `decides` cover, by key
     retention: Mapping[str, int] = field(default_factory=dict)  # how much is kept, for a command without configuration
+    serving: Mapping[str, Json] = field(default_factory=dict)  # where its server listens, for such a command too
     schema: int = SCHEMA
 
 
