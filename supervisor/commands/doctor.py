@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +14,13 @@ from pathlib import Path
 import psutil
 import typer
 
+from supervisor.commands.serve import token_of
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigurationError, IncumbentError
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.local import LocalExecutor
 from supervisor.search.setup import Setup, load_setup
+from supervisor.serving.listening import listen
 from supervisor.serving.probe import probe_server
 
 MIB = 2**20
@@ -101,8 +102,17 @@ def _configuration(config: Path | None, then: Callable[[Setup], Finding]) -> Ite
             yield Finding("configuration", False, problem)
         return
     yield Finding("configuration", True, f"{config or 'defaults'}, {len(setup.targets)} targets")
+    yield from _token(setup.settings)
     yield then(setup)
     yield from _workers(setup.settings)
+
+
+def _token(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with the file of the bearer token; nothing where it is right, or there is none."""
+    try:
+        token_of(settings)
+    except ConfigurationError as error:
+        yield from (Finding("configuration", False, problem) for problem in error.problems)
 
 
 def _workers(settings: Settings) -> Iterator[Finding]:
@@ -121,12 +131,11 @@ def _serving_port(setup: Setup, run_dir: Path) -> Finding:
     health = probe_server(serving.host, serving.port)
     if health is not None:
         return Finding("port", True, f"{serving.port}: an incumbent server answers there, {health.models} models")
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        taken = probe.connect_ex((serving.host, serving.port)) == 0
-    if taken:
-        return Finding("port", False, f"{serving.port} is taken by another program; set serving.port")
-    return Finding("port", True, f"{serving.host}:{serving.port} is free")
+    try:
+        listen(serving.host, serving.port).close()
+    except IncumbentError as error:
+        return Finding("port", False, str(error))
+    return Finding("port", True, f"{serving.port} on {serving.host} is free")
 
 
 def _trial_process() -> Finding:
@@ -152,8 +161,11 @@ def _memory() -> Finding:
 
 
 def _run_folder(run_dir: Path) -> Finding:
-    existing = run_dir if run_dir.is_dir() else run_dir.resolve().parent
-    if not os.access(existing, os.W_OK):
+    path = Path(os.path.abspath(run_dir))
+    existing = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))  # the run makes the rest
+    if not existing.is_dir():
+        return Finding("run folder", False, f"{existing} is no folder; give another --run-dir")
+    if not os.access(existing, os.W_OK | os.X_OK):
         return Finding("run folder", False, f"{existing} cannot be written; give another --run-dir")
     free = shutil.disk_usage(existing).free
     return Finding("run folder", free >= GIB, f"{run_dir}, {free / GIB:.1f} GiB free")

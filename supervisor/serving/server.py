@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import json
 import math
 import signal
@@ -16,14 +15,15 @@ import onnxruntime
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from supervisor.errors import DamagedStateError, TryAgainError, UsageError
+from supervisor.errors import DamagedStateError, TryAgainError
 from supervisor.journal.identity import RunIdentity, load_identity
 from supervisor.notify import Notifier
 from supervisor.serving.access import Access
 from supervisor.serving.app import Service, build_app
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.engine import Engine
-from supervisor.serving.errors import ApiError, PortTakenError
+from supervisor.serving.errors import ApiError
+from supervisor.serving.listening import listen
 from supervisor.serving.options import ServerOptions
 
 KEEP_ALIVE_S = 75
@@ -109,34 +109,6 @@ def run_server(
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
             raise TryAgainError("the server could not start; what is printed above says why") from error
     announce("server stopped")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise UsageError(
-            f"serving.host {host!r} cannot be resolved ({error}); give an address of this machine"
-        ) from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        # Listening at once: with SO_REUSEADDR two programs may bind, and only one of them listens.
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(
-                f"port {port} on {host} is taken by another program; stop it, or give another --port"
-            ) from error
-        raise UsageError(
-            f"cannot listen on {host} port {port} ({error.strerror}); give another --host or --port"
-        ) from error
-    return listener
 
 
 def _identity(run_dir: Path) -> RunIdentity | None:

@@ -1,0 +1,43 @@
+"""The server's listening socket, or why there can be none."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from supervisor.errors import UsageError
+from supervisor.serving.errors import PortTakenError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, ValueError) as error:  # ValueError: what cannot even be the name of a host
+        raise UsageError(
+            f"serving.host {host!r} cannot be resolved ({error}); give an address of this machine"
+        ) from error
+    try:
+        return _listening(socket.socket(family, kind, protocol), address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(
+                f"port {port} on {host} is taken by another program; stop it, or give another --port"
+            ) from error
+        raise UsageError(
+            f"cannot listen on {host} port {port} ({error.strerror}); give another --host or --port"
+        ) from error
+
+
+def _listening(listener: socket.socket, address: tuple[object, ...]) -> socket.socket:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Listening at once: with SO_REUSEADDR two programs may bind, and only one of them listens.
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,87 @@
+"""`incumbent doctor` answers whatever address and folder it is asked about."""
+
+import json
+import os
+import socket
+
+import pytest
+
+from supervisor.commands import doctor
+from supervisor.commands.doctor import Finding
+from tests.support.command_line import call
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """The findings by name, of the port and the folder; what takes a process of its own is left out."""
+    monkeypatch.setattr(doctor, "_trial_process", lambda: Finding("trial process", True, "left out"))
+
+    def asked(run_dir=tmp_path, **serving):
+        config = tmp_path / "settings.yaml"
+        config.write_text(json.dumps({"serving": serving}))
+        answer = call("doctor", "--run-dir", str(run_dir), "--config", str(config), "--json")
+        assert answer.err == ""
+        found = {finding["name"]: finding for finding in answer.json()["findings"]}
+        assert answer.code == int(any(finding["ok"] is False for finding in found.values()))
+        return found
+
+    return asked
+
+
+def test_a_free_port_is_said_to_be_free(ask):
+    assert ask(port=0)["port"] == {"name": "port", "ok": True, "text": "0 on 127.0.0.1 is free"}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="this machine has no IPv6")
+def test_a_port_of_an_ipv6_address_is_looked_at(ask):
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        port = taken.getsockname()[1]
+        found = ask(host="::1", port=port)["port"]
+        assert found["ok"] is False
+        assert found["text"].startswith(f"port {port} on ::1 is taken by another program; ")
+    assert ask(host="::1", port=0)["port"]["ok"] is True
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "x" * 70, "2001:db8::zz"])
+def test_a_host_that_cannot_be_resolved_is_a_finding(ask, host):
+    found = ask(host=host)["port"]
+    assert found["ok"] is False
+    assert found["text"].startswith(f"serving.host {host!r} cannot be resolved (")
+    assert found["text"].endswith("; give an address of this machine")
+
+
+def test_a_host_that_is_another_machine_is_a_finding(ask):
+    found = ask(host="192.0.2.1", port=0)["port"]
+    assert found["ok"] is False
+    assert found["text"].startswith("cannot listen on 192.0.2.1 port 0 (")
+
+
+def test_a_token_file_that_no_header_can_carry_is_a_finding(ask, tmp_path):
+    (tmp_path / "token").write_text("hunter2\nadmin")
+    found = ask(port=0, token_file="token")["configuration"]
+    assert found["ok"] is False
+    assert "character 8" in found["text"]
+    assert "hunter2" not in found["text"]
+
+
+def test_a_run_folder_whose_parents_do_not_exist_is_judged_by_the_nearest_that_does(ask, tmp_path):
+    found = ask(tmp_path / "not" / "there" / "yet", port=0)["run folder"]
+    assert found["ok"] is True, found
+    assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.parametrize("below", [".", "under/it"])
+def test_a_file_in_place_of_the_run_folder_or_a_parent_is_a_finding(ask, tmp_path, below):
+    (tmp_path / "file").write_text("")
+    found = ask(tmp_path / "file" / below, port=0)["run folder"]
+    assert found == {
+        "name": "run folder",
+        "ok": False,
+        "text": f"{tmp_path / 'file'} is no folder; give another --run-dir",
+    }
+
+
+def test_a_link_to_nowhere_in_place_of_the_run_folder_is_a_finding(ask, tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    assert ask(tmp_path / "link", port=0)["run folder"]["ok"] is False
