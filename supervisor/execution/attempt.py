@@ -141,7 +141,7 @@ class Attempt:
         table = linux.processes()
         self.family = [table[pid] for pid in linux.descendants(self.pid, table)]
         pids = {self.pid, *(process.pid for process in self.family)}
-        used_mb = max(0, linux.resident_mb(pids) - self._base_mb)
+        used_mb = max(0, linux.occupied_mb(pids) - self._base_mb)
         if used_mb > self.launch.budget.ram_mb and self.pid in table:
             used_mb = min(used_mb, linux.beyond_fork_server_mb(pids, table[self.pid].parent))
         self._peak_mb = max(self._peak_mb, used_mb + self._base_mb)

@@ -196,7 +196,7 @@ def _preload(modules: list[str]) -> dict[str, object]:
         except BaseException as error:
             shown = "".join(traceback.format_exception(error))[-DETAIL_CHARACTERS:]
             return {"event": "preload_failed", "module": module, "error": shown}
-    return {"event": "ready", "base_mb": linux.resident_mb([os.getpid()])}
+    return {"event": "ready", "base_mb": linux.occupied_mb([os.getpid()])}
 
 
 def main(control_descriptor: int, lifeline: int) -> int:

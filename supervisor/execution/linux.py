@@ -15,6 +15,7 @@ PR_SET_CHILD_SUBREAPER = 36
 # Programs that remove the shared memory and semaphores of processes that ended without doing so, then end themselves.
 CARETAKERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
 
+IN_RAM = ("Pss_Anon", "Pss_Shmem")  # of a process's memory map, its own part of what is shared: no files
 # What a machine answers that has no process, memory or descriptor to give; later it may have.
 SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
@@ -145,28 +146,34 @@ def address_space_mb(pid: int) -> int:
     return _kilobytes(f"/proc/{pid}/status", ("VmSize",)) // 1024
 
 
-def resident_mb(pids: Iterable[int]) -> int:
-    """Memory of their own (no files) in RAM, pages shared by a fork counted in each: too much, but quick to ask."""
-    return sum(_kilobytes(f"/proc/{pid}/status", ("RssAnon", "RssShmem")) for pid in pids) // 1024
+def occupied_mb(pids: Iterable[int]) -> int:
+    """Memory of their own (no files), in RAM or swapped out, pages shared by a fork counted in each: too much, but
+    quick to ask."""
+    return sum(_kilobytes(f"/proc/{pid}/status", ("RssAnon", "RssShmem", "VmSwap")) for pid in pids) // 1024
 
 
 def proportional_mb(pids: Iterable[int]) -> int:
-    """As `resident_mb`, every shared page divided among its sharers: exact, but the kernel walks all page tables."""
-    return sum(_proportional_kb(pid) for pid in pids) // 1024
+    """Their own memory in RAM, every shared page divided among its sharers: exact, but the kernel walks all page
+    tables."""
+    return sum(_rolled_up_kb(pid, *IN_RAM) for pid in pids) // 1024
 
 
 def beyond_fork_server_mb(pids: Iterable[int], server: int) -> int:
-    """As `proportional_mb`, without what they share with the fork server they come from."""
+    """As `proportional_mb`, with what is swapped out, without what they share with the fork server they come from."""
     pids = tuple(pids)
     mark = _read(f"/proc/{server}/cmdline")
     forks = sum(_read(f"/proc/{pid}/cmdline") == mark for pid in pids)
     # Of the server's pages its forks still share each holds as large a part as the server does.
-    part_kb = max(0, _proportional_kb(server) - _kilobytes(f"/proc/{server}/smaps_rollup", ("Private_Dirty",)))
-    return max(0, sum(_proportional_kb(pid) for pid in pids) - forks * part_kb) // 1024
+    part_kb = max(0, _rolled_up_kb(server, *IN_RAM) - _rolled_up_kb(server, "Private_Dirty"))
+    # What the others hold of the server's swapped pages is no less than its part of those; only its alone, nobody else
+    # holds, and the kernel does not tell it apart.
+    swapped_part_kb = _rolled_up_kb(server, "SwapPss")
+    part_kb += min(swapped_part_kb, max(0, _rolled_up_kb(server, "Swap") - swapped_part_kb))
+    return max(0, sum(_rolled_up_kb(pid, *IN_RAM, "SwapPss") for pid in pids) - forks * part_kb) // 1024
 
 
-def _proportional_kb(pid: int) -> int:
-    return _kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem"))
+def _rolled_up_kb(pid: int, *names: str) -> int:
+    return _kilobytes(f"/proc/{pid}/smaps_rollup", names)
 
 
 def out_of_memory_kills() -> int:
