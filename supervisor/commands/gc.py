@@ -17,7 +17,7 @@ from supervisor.contract import Json
 from supervisor.errors import LockHeldError, UsageError
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock, load_identity
-from supervisor.journal.recovery import states_reading
+from supervisor.journal.recovery import examine, recover
 from supervisor.parts import Clock
 from supervisor.retention import Kind, Limits, Needless, needless
 
@@ -26,18 +26,20 @@ MB = 2**20
 
 
 def collect_garbage(run_dir: Path, config: Path | None, dry_run: bool, as_json: bool) -> int:
-    """Print what may go, by kind; remove it unless `dry_run`. Raises LockHeldError where a supervisor works."""
+    """Print what may go, by kind; remove it unless `dry_run`.
+
+    Raises LockHeldError where a supervisor works, DamagedStateError where none would start: then nothing is removed.
+    """
     identity = load_identity(run_dir) if run_dir.is_dir() else None
     if identity is None:
         raise UsageError(f"{run_dir} holds no run; give the --run-dir of one")
     limits = _limits(config, identity)
-    with contextlib.nullcontext() if dry_run else _alone(run_dir):
+    if dry_run:
         found = _look(run_dir, identity, limits)
-        if not dry_run:
-            found = _removed(found)
-    freed = summary(found)
-    if found and not dry_run:
-        Events(run_dir, Clock().now_text, lambda text: None).write("gc", f"removed {_in_words(freed)}")
+        freed = summary(found)
+    else:
+        with _alone(run_dir):
+            found, freed = _collect(run_dir, identity, limits)
     if as_json:
         total = sum(item.bytes for item in found)
         typer.echo(json.dumps({"dry_run": dry_run, "kinds": freed, "total_bytes": total}, indent=2))
@@ -67,11 +69,24 @@ def _alone(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
+def _collect(run_dir: Path, identity: RunIdentity, limits: Limits) -> tuple[list[Needless], dict[str, Json]]:
+    """Remove it, starting from what a supervisor would start from; what is gone."""
+    events = Events(run_dir, Clock().now_text, lambda text: None)
+    recovered = recover(run_dir, identity.run_id, identity.window)
+    for note in recovered.notes:
+        events.write(note.event, note.reason)
+    found = _removed(needless(run_dir, recovered.states, limits))
+    freed = summary(found)
+    if found:
+        events.write("gc", f"removed {_in_words(freed)}")
+    return found, freed
+
+
 def _look(run_dir: Path, identity: RunIdentity, limits: Limits) -> list[Needless]:
     for _ in range(LOOKS - 1):
         with contextlib.suppress(FileNotFoundError):
-            return needless(run_dir, states_reading(run_dir, identity.run_id, identity.window), limits)
-    return needless(run_dir, states_reading(run_dir, identity.run_id, identity.window), limits)
+            return needless(run_dir, examine(run_dir, identity.run_id, identity.window).states, limits)
+    return needless(run_dir, examine(run_dir, identity.run_id, identity.window).states, limits)
 
 
 def _removed(found: Sequence[Needless]) -> list[Needless]:

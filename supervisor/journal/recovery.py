@@ -83,6 +83,16 @@ def recover(run_dir: Path, run_id: str, window: int) -> Recovered:
         notes.append(
             Note("torn_line", f"{LOG_NAME} ended in an unfinished line of {cut} bytes; its iteration runs again")
         )
+    found = examine(run_dir, run_id, window)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def examine(run_dir: Path, run_id: str, window: int) -> Recovered:
+    """What `recover` would find, for somebody who only looks: no lock is needed, nothing is written.
+
+    Raises DamagedStateError as that does.
+    """
+    notes: list[Note] = []
     snapshot, problems = checkpoint.load(run_dir)
     log = scan_log(run_dir, snapshot.iteration if snapshot else None, LATEST_LINES)
     notes += _oddities(log)
@@ -205,29 +215,19 @@ def recover_reading(run_dir: Path, run_id: str, recent: int) -> tuple[State, tup
 
     Lines that the snapshot covers are not decoded but for the recent ones.
     """
-    states, records = _look(run_dir, run_id, 1, recent)
-    return states[-1], records
-
-
-def states_reading(run_dir: Path, run_id: str, window: int) -> tuple[State, ...]:
-    """The last `window` states, newest last, for somebody who only looks."""
-    return _look(run_dir, run_id, window, recent=0)[0]
-
-
-def _look(run_dir: Path, run_id: str, window: int, recent: int) -> tuple[tuple[State, ...], tuple[Record, ...]]:
     snapshot, _ = checkpoint.load(run_dir)
     records = read_latest(run_dir, snapshot.iteration, recent) if snapshot else ()
     behind = _behind(snapshot, records)
     if snapshot is None or behind is None:  # or lines behind it are missing
         log = scan_log(run_dir, None, recent)
         base, _ = _without_snapshot(run_dir, log)
-        walk = walk_log(run_dir, lambda lines: _Walk(base, window, 0).over(lines))
+        walk = walk_log(run_dir, lambda lines: _Walk(base, 1, 0).over(lines))
         records, run_ids = log.records, log.run_ids
     else:
-        walk = _Walk(snapshot.base, window, 0).over((*snapshot.tail, *behind))
+        walk = _Walk(snapshot.base, 1, 0).over((*snapshot.tail, *behind))
         run_ids = frozenset(record.run_id for record in records)
     _same_run(run_dir, run_id, snapshot, run_ids)
-    return tuple(walk.states), records
+    return walk.states[-1], records
 
 
 def known_versions(run_dir: Path) -> dict[str, dict[str, Version]]:

@@ -162,6 +162,49 @@ def test_what_production_serves_stays_whatever_else_is_lost(run, lost):
         assert ModelStore(run.run_dir).has(entry.as_version())
 
 
+def damage(run, how):
+    """What a supervisor does not start from."""
+    log = run.run_dir / "training_log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    for path in run.run_dir.glob("checkpoint*.json"):
+        path.unlink()
+    if how == "a line is missing":
+        log.write_bytes(b"".join(lines[:4] + lines[5:]))
+    elif how == "a line was changed":
+        changed = lines[4].replace(b'"wins":', b'"wins":1')
+        assert changed != lines[4]
+        log.write_bytes(b"".join([*lines[:4], changed, *lines[5:]]))
+    elif how == "the promotions were taken out":
+        log.write_bytes(b"".join(line for line in lines if b'"promoted":true' not in line or b'"iteration":1,' in line))
+    else:
+        log.write_bytes(b"")
+        (run.run_dir / "training_log-20200101.jsonl.gz").write_bytes(b"cut")
+
+
+@pytest.mark.parametrize(
+    "how", ["a line is missing", "a line was changed", "the promotions were taken out", "a rotation is damaged"]
+)
+def test_where_a_run_would_not_start_nothing_is_removed(run, how):
+    littered(run)
+    damage(run, how)
+    before = tree(run)
+    started = run.call_with_config("run", "--max-iterations", "13")
+    assert started.code == 6
+    for answer in (run.call("gc"), run.call("gc", "--dry-run")):
+        assert answer.code == 6
+        assert answer.err.splitlines()[0] == started.err.splitlines()[0]
+    assert {path for path in tree(run) - before if path.suffix != ".log"} == set()
+    assert before - tree(run) == set()
+
+
+def test_an_unfinished_line_that_it_cuts_off_is_an_event(run):
+    with (run.run_dir / "training_log.jsonl").open("ab") as log:
+        log.write(b'{"iteration":13,')
+    assert run.call("gc").code == 0
+    assert run.events()[-1] == "torn_line"
+    assert run.call_with_config("run", "--max-iterations", "13").code == 0
+
+
 def test_a_folder_without_a_run_is_left_alone(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / f"{HASH}.onnx").write_text("x")
