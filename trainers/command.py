@@ -4,7 +4,8 @@ The program is called with `{games}` and `{seed}` and answers one JSON object, o
 `{"games":[1,0,0.5,...]}`, where `games[i]` is the game with seed `{seed}` + i, or `{"wins":W,"draws":D,"losses":L}`.
 Its environment is ours, less every variable that begins with INCUMBENT_ (they may hold secrets), and with these added:
 INCUMBENT_TRIAL (the trial's folder), INCUMBENT_TARGET, INCUMBENT_CONFIG, INCUMBENT_GAMES, INCUMBENT_SEED, INCUMBENT_OUT
-(the last three for `evaluate` only).
+(the last three for `evaluate` only). INCUMBENT_VRAM_FRACTION stays, where there is a GPU: the share of its memory that
+the trial may take.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from supervisor.journal import durable, sealed
 from trainers.command_output import Answer, parse_answer
 from trainers.command_run import OUTPUT_LIMIT_BYTES, Call, Finished, kill_leftovers, run
 from trainers.command_sides import CopiedSides, InPlaceSides, Place, Sides, config_sha256
+from trainers.gpu_share import SHARE_NAME
 from trainers.target import Built, Control, StopRequested
 
 MARKER = "INCUMBENT_TRIAL"
@@ -144,7 +146,9 @@ class CommandTarget:
 
     def _environment(self, place: Place) -> dict[str, str]:
         ours = {MARKER: str(self._folder), "INCUMBENT_TARGET": self._target, "INCUMBENT_CONFIG": str(place.config)}
-        return {name: value for name, value in os.environ.items() if not name.startswith("INCUMBENT_")} | ours
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("INCUMBENT_")}
+        share = {SHARE_NAME: os.environ[SHARE_NAME]} if SHARE_NAME in os.environ else {}
+        return kept | share | ours
 
     def _note(self, text: str) -> None:
         """An event for the supervisor: a fact of the trial."""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -229,28 +228,6 @@ def test_an_answer_file_that_is_too_large_is_not_read(folder: Path, tmp_path: Pa
     target = open_target(folder, program, evaluate=[*copied(program), "{out}"])
     assert failure(target).reason == "output_too_large"
     target.close()
-
-
-def test_the_program_sees_the_documented_variables_and_none_of_our_secrets(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("INCUMBENT_SERVING__TOKEN", "secret")
-    monkeypatch.setenv("THEIR_OWN", "kept")
-    program = make_program(tmp_path / "user", "env > env; echo '{\"games\":[1,1,1]}'").parent
-    target = open_target(folder, program)
-    play(target)
-    target.close()
-    seen = dict(line.split("=", 1) for line in (program / "env").read_text().splitlines() if "=" in line)
-    assert {name: value for name, value in seen.items() if name.startswith("INCUMBENT_")} == {
-        "INCUMBENT_TRIAL": str(folder.resolve()),
-        "INCUMBENT_TARGET": "examples/bot",
-        "INCUMBENT_CONFIG": str(program / "config.yaml"),
-        "INCUMBENT_GAMES": "3",
-        "INCUMBENT_SEED": "77",
-        "INCUMBENT_OUT": str(folder.resolve() / "external" / "answer.json"),
-    }
-    assert seen["THEIR_OWN"] == "kept"
-    assert seen["PATH"] == os.environ["PATH"]
 
 
 def count_builds(program: Path) -> int:
