@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from supervisor.contract import Json, as_json, parse
 from supervisor.journal import requests
 from supervisor.journal.events import Events
 from supervisor.journal.requests import Action, Request
+from supervisor.journal.trial_folder import DamagedTrialError, TrialFolder
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,16 @@ class Intake:
                 f"stuck {request_id}", "request_ignored", f"{error.filename}: could not be removed; {requests.RIGHTS}"
             )
 
+    def put_back(self, request: Request, why: str) -> None:
+        """Let a request that was consumed wait again, before the last that tells of it goes."""
+        name = f"{request.action.value} of {request.target}"
+        try:
+            requests.drop(self._run_dir, request)
+        except PermissionError as error:
+            self._events.write("request_ignored", f"{name}: {why}; ask again: {error.filename} cannot be written")
+        else:
+            self._events.write("request_again", f"{name} waits again: {why}")
+
     def _is_stuck(self, request: Request) -> bool:
         if request.id in self._stuck:
             return True
@@ -99,6 +111,19 @@ class Intake:
 def fact_of(request: Request) -> dict[str, Json]:
     """The request as a fact of the trial that carries it out."""
     return {"fact": "request", **as_json(request)}
+
+
+def asked_of(folder: TrialFolder, run_id: str) -> list[Request]:
+    """The requests that a trial of this run consumed, as far as its folder can be read."""
+    try:
+        spec = folder.spec()
+    except DamagedTrialError:
+        spec = None
+    if spec is not None and spec.run_id != run_id:
+        return []
+    with contextlib.suppress(OSError, ValueError):
+        return [request_of(fact) for fact in folder.facts() if fact["fact"] == "request"]
+    return []
 
 
 def request_of(fact: dict[str, Json]) -> Request:

@@ -17,8 +17,7 @@ from supervisor.execution import attempts
 from supervisor.execution.server_link import wait_readable
 from supervisor.flight import WANTS, Flight
 from supervisor.history import Lazily
-from supervisor.intake import Intake, Wishes, fact_of, request_of
-from supervisor.journal import requests
+from supervisor.intake import Intake, Wishes, asked_of, fact_of, request_of
 from supervisor.journal.durable import DiskFullError
 from supervisor.journal.mending import mend
 from supervisor.journal.requests import Action, Request
@@ -327,6 +326,9 @@ class Supervisor:
             expected += 1
 
     def _make_room(self, folder: TrialFolder) -> None:
+        """Another trial of this number comes; what this one was asked for is asked again."""
+        for request in asked_of(folder, self._parts.identity.run_id):
+            self._intake.put_back(request, f"iteration {folder.iteration} carried it out, and its line is gone")
         if problem := folder.make_room():
             self._parts.events.write("not_removed", problem)
 
@@ -344,7 +346,7 @@ class Supervisor:
             folder.create(self._plan(folder.iteration, key, request, fact))
             return folder.spec()
         if request is not None:
-            requests.drop(self._parts.run_dir, request)
+            self._intake.put_back(request, f"iteration {folder.iteration} is proposed anew")
         return None
 
     def _restart_under_other_versions(self, flight: Flight) -> None:

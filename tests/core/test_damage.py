@@ -2,15 +2,17 @@
 
 import errno
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from supervisor import loop
-from supervisor.contract import Reason, Status
+from supervisor.contract import Reason, Status, as_json
 from supervisor.errors import DamagedStateError, TryAgainError
 from supervisor.journal import durable, requests
 from supervisor.journal.events import EVENTS_NAME
-from supervisor.journal.log import read_log
+from supervisor.journal.log import LOG_NAME, encode, read_log
 from supervisor.journal.recovery import known_incumbents, known_versions
 from supervisor.journal.requests import Action, Request
 from supervisor.journal.trial_folder import TrialFolder
@@ -86,6 +88,55 @@ def test_a_consumed_request_whose_target_is_not_searched_now_waits_again(in_flig
     change(in_flight.run_dir / "trials" / "000005" / "trial.json")
     SmallRun(in_flight.run_dir, targets=("aggressive/noop",)).run(5)
     assert [request.id for request in requests.waiting(in_flight.run_dir)[0]] == [ENQUEUED.id]
+
+
+def dies(folder):
+    raise Killed
+
+
+def test_what_was_asked_for_is_carried_out_again_where_its_lines_were_removed(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    requests.drop(run.run_dir, Request("up", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.95}))
+    run.run(2)
+    requests.drop(run.run_dir, Request("back", 2, Action.ROLLBACK, "mage/noop"))
+    run.run(4)
+    held = read_log(run.run_dir).records
+    for path in run.run_dir.glob("checkpoint*.json"):
+        path.unlink()
+    (run.run_dir / LOG_NAME).write_bytes(encode(held[0]))
+    with pytest.raises(Killed):
+        run.run(4, worker_main=dies)
+    run.run(4)
+    records = read_log(run.run_dir).records
+    assert [record.sampler for record in records[:3]] == ["baseline", "enqueued", "manual"]
+    assert comparable(records) == comparable(held)
+    assert events(run).count("request_again") == 2
+
+
+def test_what_was_asked_for_is_carried_out_where_a_trial_before_it_is_missing(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",), window=4)
+    run.run(4)
+    with pytest.raises(Killed):
+        run.run(7, worker_main=dies)
+    requests.drop(run.run_dir, Request("up", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.95}))
+    with pytest.raises(Killed):
+        run.run(7, slots=2, worker_main=dies)
+    assert TrialFolder.of(run.run_dir, 6).spec().purpose == "enqueued"
+    shutil.rmtree(TrialFolder.of(run.run_dir, 5).path)
+    run.run(7)
+    assert [record.sampler for record in read_log(run.run_dir).records].count("enqueued") == 1
+
+
+def test_what_was_asked_of_another_run_is_not_carried_out_in_this_one(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    run.run(2)
+    folder = TrialFolder.of(run.run_dir, 2)
+    folder.add_fact("request", **as_json(ENQUEUED))
+    spec = replace(folder.spec(), run_id="another")
+    folder.path.rename(folder.path.with_name("000005"))
+    TrialFolder.of(run.run_dir, 5).keep(spec)
+    run.run(6)
+    assert "enqueued" not in [record.sampler for record in read_log(run.run_dir).records]
 
 
 @pytest.mark.parametrize("name", ["trial.json", "duel.json", "games.jsonl"])
@@ -207,10 +258,6 @@ def test_incumbent_rollback_is_a_way_out_of_a_damaged_model(tmp_path, waiting):
     run = SmallRun(tmp_path / "run")
     run.run(4)
     if waiting == "a trial":
-
-        def dies(folder):
-            raise Killed
-
         with pytest.raises(Killed):
             run.run(8, worker_main=dies)
     target = "mage/noop" if waiting == "nothing" else TrialFolder.of(run.run_dir, 5).spec().target
