@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http
 import os
@@ -70,8 +71,8 @@ class Service:
         return JSONResponse(answer)
 
     async def infer(self, request: Request) -> JSONResponse:
+        body = await self._body(request)  # whoever sends it slowly takes up nobody's room
         with self._room():
-            body = await self._body(request)
             version, outputs = await self.engine.infer(
                 _target(request), lambda session: payload.decode(body, session, self.options.max_rows)
             )
@@ -88,7 +89,8 @@ class Service:
             self.in_flight -= 1
 
     async def _body(self, request: Request) -> bytes:
-        """The body whole, whatever type it says it has (curl -d says it is a form). Raises ApiError (413, 415)."""
+        """The body whole, whatever type it says it has (curl -d says it is a form). Raises ApiError
+        (408, 413, 415)."""
         limit = self.options.max_body_kb * 1024
         too_large = ApiError(413, "body_too_large", f"at most {self.options.max_body_kb} kB in one request")
         if request.headers.get("content-encoding", "identity") != "identity":
@@ -96,11 +98,18 @@ class Service:
         if int(request.headers.get("content-length", 0)) > limit:
             raise too_large
         data = bytearray()
+        limit_s = self.options.body_timeout_s
         try:
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > limit:
-                    raise too_large
+            async with asyncio.timeout(limit_s):
+                async for chunk in request.stream():
+                    data += chunk
+                    if len(data) > limit:
+                        raise too_large
+        except TimeoutError as error:
+            close = {"Connection": "close"}  # or what is still to come would hold the connection open
+            raise ApiError(
+                408, "body_timeout", f"the body was not here whole within {limit_s:g} s; send it again", close
+            ) from error
         except ClientDisconnect as error:
             raise ApiError(400, "client_gone", "the client left before its request was whole") from error
         return bytes(data)

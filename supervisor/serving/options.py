@@ -13,8 +13,9 @@ class ServerOptions:
     port: int = 8080
     token: str | None = field(default=None, repr=False)  # administration needs it unless bound to loopback
     max_body_kb: int = 1024  # of one request
+    body_timeout_s: float = 10.0  # for a request's body to arrive whole; a slower one is answered 408
     max_rows: int = 256  # states in one request
-    max_in_flight: int = 256  # inference requests at a time; more are answered 503
+    max_in_flight: int = 256  # inferences at a time; more are answered 503
     max_model_mb: int = 256  # of one model file
     load_timeout_s: float = 30.0  # for checking, building and probing one model
     drain_s: float = 10.0  # for answering what is in flight when asked to stop

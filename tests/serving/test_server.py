@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -41,6 +42,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ServedFolder:
 @pytest.fixture(scope="module")
 def server(folder: ServedFolder) -> Iterator[ServerProcess]:
     with ServerProcess(folder.path, ServerOptions(port=0, max_body_kb=64, max_rows=16, max_in_flight=4)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hurried(folder: ServedFolder) -> Iterator[ServerProcess]:
+    with ServerProcess(folder.path, ServerOptions(port=0, body_timeout_s=0.1)) as server:
         yield server
 
 
@@ -156,21 +163,34 @@ def test_a_web_page_may_not_reload(server: ServerProcess) -> None:
     assert server.request("POST", f"/reload/{TARGET}", Origin="http://example.org").status == 403
 
 
-def test_requests_beyond_the_bound_are_told_to_come_again(server: ServerProcess) -> None:
-    waiting = []
-    for _ in range(4):
-        raw = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-        raw.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
-        assert raw.recv(4096).startswith(b"HTTP/1.1 100 ")  # the server now waits for the body
-        waiting.append(raw)
-    refused = server.post(INFER, {"state": STATE})
-    assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "overloaded", "1")
-    assert server.get("/health").status == 200
-    for raw in waiting:
-        raw.sendall(b"{}")
-        assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
-        raw.close()
-    assert server.post(INFER, {"state": STATE}).status == 200
+def begin_upload(port: int, path: str, sent: bytes = b"") -> socket.socket:
+    """A request whose body the server waits for."""
+    raw = socket.create_connection(("127.0.0.1", port), timeout=30)
+    raw.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".encode())
+    assert raw.recv(4096).startswith(b"HTTP/1.1 100 ")
+    raw.sendall(sent)
+    return raw
+
+
+def test_uploads_that_stall_take_up_no_room(server: ServerProcess) -> None:
+    with contextlib.ExitStack() as stalled:
+        for _ in range(8):  # twice the bound
+            stalled.enter_context(begin_upload(server.port, INFER, b"{"))
+        assert server.post(INFER, {"state": STATE}).status == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"stat'])
+@pytest.mark.parametrize("path", [INFER, f"/reload/{TARGET}"])
+def test_a_body_that_does_not_come_in_time_is_given_up(hurried: ServerProcess, path: str, sent: bytes) -> None:
+    with begin_upload(hurried.port, path, sent) as raw:
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))  # until the server closes the connection
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body)["error"] == {
+        "code": "body_timeout",
+        "message": "the body was not here whole within 0.1 s; send it again",
+    }
+    assert hurried.post(INFER, {"state": STATE}).status == 200
 
 
 def test_a_client_that_leaves_half_way_disturbs_nobody(server: ServerProcess) -> None:
