@@ -11,7 +11,7 @@ from pathlib import Path
 from supervisor.contract import SCHEMA, Interface, Params, Version, as_json, parse
 from supervisor.errors import DamagedStateError
 from supervisor.journal import durable
-from supervisor.registry.store import FOLDER_NAME
+from supervisor.registry.store import FOLDER_NAME, NO_FILE, UnreadableFileError
 
 ACTIVE_NAME = "active.json"
 
@@ -73,7 +73,8 @@ class ActiveFile:
     def read(run_dir: Path) -> ActiveFile | None:
         """What the folder's file says, None before the first promotion.
 
-        Raises DamagedActiveError naming the file; the supervisor writes it anew at its next start.
+        Raises DamagedActiveError naming the file; the supervisor writes it anew at its next start. Raises
+        UnreadableFileError where nobody can tell.
         """
         path = run_dir / FOLDER_NAME / ACTIVE_NAME
         try:
@@ -81,6 +82,8 @@ class ActiveFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_FILE:
+                raise UnreadableFileError(path, error) from error
             raise DamagedActiveError(
                 f"{path}: unreadable ({str(error).splitlines()[0]}); the supervisor writes it anew when it starts"
             ) from error
@@ -93,7 +96,7 @@ class ActiveFile:
         try:
             if ActiveFile.read(run_dir) == self:
                 return False
-        except DamagedActiveError:
+        except (DamagedActiveError, UnreadableFileError):
             pass  # written anew below
         folder = run_dir / FOLDER_NAME
         durable.make_folder(folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 from supervisor.contract import Json
 from supervisor.registry.active import ActiveFile, DamagedActiveError
 from supervisor.registry.client import Answer, NoAnswerError, ServerClient
+from supervisor.registry.store import UnreadableFileError
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 CLOSE_LIMIT_S = 1.0  # `active.json` is written: what is not delivered by then is found when the run starts again
@@ -112,6 +113,8 @@ class ReloadDelivery:
         except DamagedActiveError as error:
             self._report("active_damaged", str(error))
             active = ActiveFile()
+        except UnreadableFileError as error:  # it may pass: asked again as if the server had not answered
+            raise NoAnswerError(str(error)) from error
         models = self._client.get("/models")
         with self._changed:
             self._pending = behind(active, models.body) | self._pending

@@ -21,7 +21,7 @@ MODEL_SUFFIX = ".onnx"
 WEIGHTS_SUFFIX = ".pt"
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # what stands there is not the stored file
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # what stands there is not the file that is sought
 _OURS = re.compile(r"\.?[0-9a-f]{64}\.(onnx|pt)(\.tmp)?")
 
 
@@ -88,7 +88,7 @@ class ModelStore:
         try:
             return durable.sha256_file(path) == sha256
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if error.errno in NO_FILE:
                 return False
             raise UnreadableFileError(path, error) from error
 
@@ -143,7 +143,7 @@ def _read_regular(path: Path, max_bytes: int | None) -> bytes:
             f"{path}: no such file; only the last versions of a target keep theirs (run.retention_versions)"
         ) from error
     except OSError as error:
-        if error.errno not in _NO_FILE:
+        if error.errno not in NO_FILE:
             raise
         raise MissingFileError(f"{path}: cannot be opened ({error.strerror})") from error
     with os.fdopen(descriptor, "rb") as stream:

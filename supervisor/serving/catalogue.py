@@ -10,6 +10,7 @@ from typing import TypeVar
 from supervisor.contract import Version
 from supervisor.journal.recovery import known_incumbents, known_versions
 from supervisor.registry.active import ActiveEntry, ActiveFile, DamagedActiveError
+from supervisor.registry.store import UnreadableFileError
 from supervisor.serving.errors import ApiError, Refused
 
 T = TypeVar("T")
@@ -74,6 +75,8 @@ class Catalogue:
             return ActiveFile.read(self.run_dir) or ActiveFile()
         except DamagedActiveError as error:
             raise ApiError(503, "active_damaged", str(error)) from error
+        except UnreadableFileError as error:
+            raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
 
     def _known(self) -> KnownVersions:
         return self._from_log(known_versions)

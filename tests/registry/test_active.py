@@ -10,6 +10,9 @@ import pytest
 
 from supervisor.contract import Interface, Version
 from supervisor.registry.active import ActiveFile, DamagedActiveError
+from supervisor.registry.store import UnreadableFileError
+from supervisor.serving.catalogue import Catalogue
+from supervisor.serving.errors import ApiError
 
 MODEL = Version("v000007", 7, {"lr": 0.1}, "a" * 64, "b" * 64, Interface({"state": (0, 64)}, {"q": (0, 10)}), level=2)
 EXTERNAL = Version("v000009", 9, {"aggression": 3}, "c" * 64)
@@ -71,6 +74,28 @@ def test_what_is_not_ours_is_refused_and_written_anew(tmp_path: Path, text: str)
         ActiveFile.read(tmp_path)
     assert FILE.write(tmp_path)
     assert ActiveFile.read(tmp_path) == FILE
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Path:
+    """A run folder whose active.json can be opened and not read."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "active.json").symlink_to("/proc/self/mem")
+    return tmp_path
+
+
+def test_a_file_that_cannot_be_read_just_now_does_not_count_as_damaged(failing_disk: Path) -> None:
+    with pytest.raises(UnreadableFileError, match=r"active\.json: .*Input/output error.*start again") as caught:
+        ActiveFile.read(failing_disk)
+    assert caught.value.exit_code == 75
+    with pytest.raises(ApiError) as told:
+        Catalogue(failing_disk).resolve("aggressive/combat_dqn", None)
+    assert (told.value.status, told.value.code) == (503, "unreadable")
+
+
+def test_a_file_that_cannot_be_read_just_now_is_written_anew(failing_disk: Path) -> None:
+    assert FILE.write(failing_disk)
+    assert ActiveFile.read(failing_disk) == FILE
 
 
 def test_a_later_schema_is_not_guessed_at(tmp_path: Path) -> None:

@@ -235,6 +235,21 @@ def test_a_passing_fault_is_tried_again(server: ScriptedServer, tmp_path: Path) 
     assert desk.delivery.close(timeout_s=30) == {}
 
 
+def test_what_is_active_is_asked_again_where_it_cannot_be_read_just_now(server: ScriptedServer, tmp_path: Path) -> None:
+    path = tmp_path / "models" / "active.json"
+    path.parent.mkdir()
+    path.symlink_to("/proc/self/mem")  # can be opened, and its first bytes cannot be read: EIO
+    desk = Desk(tmp_path, server.port)
+    desk.delivery.changed(TARGET, "v000001")
+    event, reason = desk.reports.get(timeout=30)
+    assert event == "server_silent"
+    assert "Input/output error" in reason
+    activate(tmp_path, ours=version(1))
+    assert server.reloads.get(timeout=30) == TARGET
+    assert desk.delivery.close(timeout_s=30) == {}
+    assert server.live[TARGET] == version(1)
+
+
 def test_another_version_in_the_answer_is_reported(server: ScriptedServer, tmp_path: Path) -> None:
     activate(tmp_path, ours=version(1))
     server.live = {TARGET: version(1)}
