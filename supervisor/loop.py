@@ -326,9 +326,9 @@ class Supervisor:
             expected += 1
 
     def _make_room(self, folder: TrialFolder) -> None:
-        """Another trial of this number comes; what this one was asked for is asked again."""
+        """Another trial of this number comes; what this one was asked for waits again."""
         for request in asked_of(folder, self._parts.identity.run_id):
-            self._intake.put_back(request, f"iteration {folder.iteration} carried it out, and its line is gone")
+            self._intake.put_back(request, f"{folder.path} did not end in a line of the log, or that is gone")
         if problem := folder.make_room():
             self._parts.events.write("not_removed", problem)
 
@@ -345,22 +345,23 @@ class Supervisor:
         if key in self._parts.definitions:
             folder.create(self._plan(folder.iteration, key, request, fact))
             return folder.spec()
-        if request is not None:
-            self._intake.put_back(request, f"iteration {folder.iteration} is proposed anew")
         return None
 
     def _restart_under_other_versions(self, flight: Flight) -> None:
-        """Training that other library versions began would not go on bit by bit: it starts over, once."""
+        """Training that other library versions began would not go on bit by bit: it starts over, once. A paired test
+        goes on: its candidate is built, and its games count whatever plays the rest."""
         now: dict[str, Json] = {**self._parts.versions}
         if flight.trained_under == now or flight.stage_done:
             return
         flight.folder.forget_resume_point()
         flight.folder.add_fact("versions", versions=now)
-        self._parts.events.write(
-            "trial_restarted",
-            f"iteration {flight.spec.iteration} was begun with other library versions and starts from step 0"
-            f" ({changed_versions(flight.trained_under, now)})",
-        )
+        trial = f"iteration {flight.spec.iteration} was begun with other library versions"
+        changed = changed_versions(flight.trained_under, now)
+        if flight.stage == "build":
+            self._parts.events.write("trial_restarted", f"{trial} and starts from step 0 ({changed})")
+        else:
+            what = "the candidate stays as it was built, and its paired test goes on from the games that are played"
+            self._parts.events.write("trial_continued", f"{trial}: {what} ({changed})")
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """The action, tried again with growing pauses as long as the disk is full."""

@@ -396,6 +396,29 @@ def test_a_trial_begun_under_other_versions_starts_over_once(tmp_path):
     assert events(run.run_dir).count("trial_restarted") == 1
 
 
+def test_a_paired_test_goes_on_under_other_versions_and_the_event_says_so(tmp_path):
+    run = SmallRun(tmp_path / "run", targets=("mage/noop",))
+    requests.drop(run.run_dir, Request("up", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.95}))
+    undisturbed = SmallRun(tmp_path / "undisturbed", targets=("mage/noop",))
+    requests.drop(undisturbed.run_dir, Request("up", 1, Action.ENQUEUE, "mage/noop", params={"skill": 0.95}))
+    undisturbed.run(2)
+
+    def killed_in_the_contest(folder):
+        if (run.run_dir / folder / "duel.json").exists():
+            raise Killed
+        return worker.main(folder)
+
+    with pytest.raises(Killed):
+        run.run(2, worker_main=killed_in_the_contest)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            run.run(2, worker_main=killed_in_the_contest, versions={"test": "2"})
+    run.run(2, versions={"test": "2"})
+    assert comparable(lines(run.run_dir)) == comparable(lines(undisturbed.run_dir))
+    assert [event for event in events(run.run_dir) if event.startswith("trial_")] == ["trial_continued"]
+    assert any("its paired test goes on" in line and "test 1 -> 2" in line for line in run.said)
+
+
 def test_told_to_stop_while_the_disk_is_full_it_leaves_and_goes_on_later(undisturbed, tmp_path, monkeypatch):
     run = SmallRun(tmp_path / "run")
     signals = Signals()
