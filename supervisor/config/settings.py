@@ -192,7 +192,9 @@ class BudgetSettings(Section):
     gpu_s: float | None = Field(default=None, gt=0.0)
     """Seconds of the wall clock in which a trial may hold memory of the GPU."""
     gpu_hours_per_day: float | None = Field(default=None, gt=0.0)
-    """The same of all trials of a target together, in hours per day (UTC); its next trial waits for the next day."""
+    """The same of all trials of a target together, in hours per day (UTC). Its next trial waits for the next day,
+    and so do all that are due after it, of other targets too: the order is kept. What is promoted or rolled back by
+    hand does not wait."""
     heartbeat_s: float = Field(default=120.0, gt=0.0)
     """Seconds without a sign of life after which a trial counts as hung."""
     stop_grace_s: float = Field(default=15.0, gt=0.0)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.config.settings import BudgetSettings
 from supervisor.contract import Budget
 from supervisor.execution.executor import ExitKind, Launch
 from supervisor.execution.gpu import Use
@@ -198,6 +199,22 @@ def test_a_run_whose_target_has_used_its_hours_waits_and_goes_on_as_if_it_had_no
     assert "aggressive/noop has held the GPU for its 1.5 hours of" in events[0]["reason"]
     assert any(status.startswith("waiting for the next day's GPU-hours; iteration 4") for status in told)
     assert not told[-1].startswith("waiting")
+
+
+class MeteredOfOne(Metered):
+    """Only the trials of the first target use the GPU."""
+
+    def _run(self, launch):
+        ended = super()._run(launch)
+        return ended if launch.iteration % 2 else replace(ended, gpu_s=0.0)
+
+
+def test_what_is_due_after_a_target_that_has_used_its_hours_waits_too_as_the_setting_says(tmp_path):
+    run, signals = SmallRun(tmp_path / "run", settings={"budgets": {"gpu_hours_per_day": 1.5}}), Signals()
+    run.run(8, executor=MeteredOfOne(signals), signals=signals)
+    signals.close()
+    assert [record.target for record in read_log(run.run_dir).records] == ["aggressive/noop", "mage/noop"] * 2
+    assert "all that are due after it" in BudgetSettings.model_fields["gpu_hours_per_day"].description
 
 
 # a whole supervisor on the stand-in
