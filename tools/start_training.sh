@@ -60,9 +60,22 @@ got_on() {
 # `keep` runs one program until its end is final. Each keeper has one child, and hands every signal on to it once.
 child="" early="" stopping="" signalled="" code=0
 
+# Whether this child of ours still runs: the pid of one that ended may be a stranger's by now.
+is_running() {
+    local pid
+    for pid in $(jobs -rp); do
+        [ "$pid" = "$1" ] && return 0 # a bare return in a trap would give the status of before the trap
+    done
+    return 1
+}
+
 hand_on() {
     stopping=1 signalled=1
-    if [ -n "$child" ]; then kill -"$1" "$child" 2>/dev/null; else early+=" $1"; fi
+    if [ -z "$child" ]; then
+        early+=" $1"
+    elif is_running "$child"; then
+        kill -"$1" "$child" 2>/dev/null
+    fi
     return 0
 }
 
@@ -73,7 +86,7 @@ start() {
     local pid=$! signal
     read -r -t 10 -u 3
     child=$pid
-    for signal in $early; do kill -"$signal" "$child" 2>/dev/null; done
+    for signal in $early; do is_running "$child" && kill -"$signal" "$child" 2>/dev/null; done
     early=""
 }
 
@@ -161,7 +174,7 @@ read -r -t 10 -u 3
 
 keep "the supervisor" run "$@"
 final=$code
-if kill -TERM "$server_keeper" 2>/dev/null; then
+if is_running "$server_keeper" && kill -TERM "$server_keeper" 2>/dev/null; then
     wait_for "$server_keeper"
     if [ "$final" -eq 0 ]; then
         echo "start_training: the server is stopped; to serve alone: $incumbent serve ${serve_flags[*]-}"

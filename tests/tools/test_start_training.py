@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.processes import ROOT, wait_for
@@ -226,6 +227,18 @@ def test_a_second_interrupt_is_handed_on_too(tree: Tree) -> None:
     tree.signal(signal.SIGINT)
     assert tree.end()[0] == 130
     assert (tree.signals("run"), tree.signals("serve")) == (["SIGINT", "SIGINT"], ["SIGTERM"])
+
+
+def test_a_servers_keeper_that_is_gone_is_not_signalled_for_its_pid_may_be_a_strangers(tree: Tree) -> None:
+    (tree.root / "told").write_text(f'kill() {{ echo "$2" >>{tree.root}/kills; builtin kill "$@"; }}\n')
+    tree.begin(run="stay", serve="4", BASH_ENV=str(tree.root / "told"))
+    supervisor = int(tree.started("run", 1)[0])
+    assert tree.process is not None
+    script = psutil.Process(tree.process.pid)
+    wait_for("the keeper is gone", lambda: [child.pid for child in script.children()] == [supervisor], timeout_s=30)
+    tree.signal(signal.SIGTERM)
+    assert tree.end()[0] == 0
+    assert (tree.root / "kills").read_text().split() == [str(supervisor)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
