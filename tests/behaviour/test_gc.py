@@ -12,6 +12,7 @@ from supervisor.registry.active import ActiveFile
 from supervisor.registry.store import ModelStore
 from supervisor.retention import Kind
 from tests.support.command_line import TARGETS, NoopFolder, call
+from tests.support.rights import as_anybody
 from tests.support.small_run import comparable
 
 HASH = "0" * 64
@@ -195,6 +196,18 @@ def test_where_a_run_would_not_start_nothing_is_removed(run, how):
         assert answer.err.splitlines()[0] == started.err.splitlines()[0]
     assert {path for path in tree(run) - before if path.suffix != ".log"} == set()
     assert before - tree(run) == set()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+def test_what_would_not_go_is_said_and_not_counted(run):
+    littered(run)
+    foreign = run.run_dir / "trials" / "000012" / "c0"
+    os.chown(foreign, 1234, -1)
+    with as_anybody():
+        answer = run.call("gc", "--json")
+    assert kinds(answer)[Kind.REMAINS.value] == 1
+    assert f"{foreign}: could not be removed" in answer.err
+    assert foreign.exists()
 
 
 def test_an_unfinished_line_that_it_cuts_off_is_an_event(run):
