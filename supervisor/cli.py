@@ -43,7 +43,8 @@ def run(
         float | None, typer.Option(help="Gain a winner must be proven to exceed. [default: 0.001]")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="spsa, perturb, tpe, random, cmaes, gp, qmc or module:Class. [default: spsa]")
+        str | None,
+        typer.Option(help="spsa, perturb, tpe, random, cmaes, gp, qmc, nsga2 or module:Class. [default: spsa]"),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Trials at a time; a folder's first start fixes the most. [default: 1]")

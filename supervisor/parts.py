@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from supervisor.clock import Clock
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget, TrialSpec
 from supervisor.execution.executor import Executor
@@ -21,14 +20,6 @@ from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposal, ProposalRequest
 from supervisor.search.target import TargetDefinition
 from supervisor.state import State
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The only clock: seconds that never jump, and the wall's time as ISO 8601 text in UTC."""
-
-    monotonic_s: Callable[[], float] = time.monotonic
-    now_text: Callable[[], str] = lambda: datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Proposer(Protocol):

@@ -11,7 +11,6 @@ from pathlib import Path
 import typer
 
 from supervisor.commands.export import find_version
-from supervisor.commands.run import RunOptions, run_supervisor
 from supervisor.config.marks import scalar
 from supervisor.config.mistakes import suggest
 from supervisor.contract import Scalar, Status
@@ -24,6 +23,7 @@ from supervisor.journal.requests import Action, Request
 from supervisor.registry.store import ModelStore
 from supervisor.search.setup import load_setup
 from supervisor.search.target import TargetDefinition
+from supervisor.signals import EXIT_INTERRUPTED
 from supervisor.state import TargetState
 
 DONE = {
@@ -78,14 +78,21 @@ def ask_change(run_dir: Path, config: Path | None, action: Action, target: str, 
     elif not known.ways_back:
         raise UsageError(f"{target} has no earlier version in {run_dir} to go back to")
     _refuse_without_files(run_dir, target, known, version or known.ways_back[0])
-    asked = _drop(run_dir, action, target, version, seen=present)
+    asked = _waiting_alike(run_dir, action, target, version, present)
+    asked = asked or _drop(run_dir, action, target, version, seen=present)
     if lock_is_held(run_dir):
         typer.echo(f"asked the running supervisor: {action.value} {target} {version or ''}".rstrip())
         return 0
+    from supervisor.commands.run import RunOptions, run_supervisor  # a second of imports that asking does not need
+
     code = run_supervisor(RunOptions(run_dir, config, _decided(run_dir), requests_only=True))
-    if any(request.id == asked.id for request in requests.waiting(run_dir)[0]):
-        typer.echo("it waits: the run is paused; incumbent resume, then start the run")
-        return code
+    waiting = requests.waiting(run_dir)[0]
+    if any(request.id == asked.id for request in waiting):
+        if any(request.action is Action.PAUSE for request in waiting):
+            typer.echo("it waits: the run is paused; incumbent resume, then start the run")
+            return code
+        typer.echo("interrupted before it was done: the next start does it, or this command once more")
+        return code or EXIT_INTERRUPTED
     done = next((line for line in records_with(run_dir, asked.id.encode()) if asked.id in line.requests), None)
     return UsageError.exit_code if done is not None and done.status is Status.INVALID else code
 
@@ -106,6 +113,13 @@ def _target_state(run_dir: Path, target: str) -> TargetState:
         return TargetState()
     state, _ = recover_reading(run_dir, identity.run_id, recent=0)
     return state.target(target)
+
+
+def _waiting_alike(run_dir: Path, action: Action, target: str, version: str | None, seen: str | None) -> Request | None:
+    """What an interrupted command left: asked for twice, the second one would be refused."""
+    wanted = (action, target, version, seen)
+    waiting = requests.waiting(run_dir)[0]
+    return next((item for item in waiting if (item.action, item.target, item.version, item.seen) == wanted), None)
 
 
 def _drop(
@@ -151,7 +165,9 @@ def _parse(values: Sequence[str]) -> tuple[dict[str, Scalar], list[str]]:
             problems.append(f"{text!r}: give name=value")
             continue
         parsed = scalar(value)
-        if isinstance(parsed, Scalar):
+        if name in params:
+            problems.append(f"{name}: given twice")
+        elif isinstance(parsed, Scalar):
             params[name] = parsed
         else:
             problems.append(f"{name}: {value!r} is no value of a parameter")

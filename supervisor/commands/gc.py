@@ -11,6 +11,7 @@ from typing import cast
 
 import typer
 
+from supervisor.clock import Clock
 from supervisor.commands.identity import remembering
 from supervisor.config.load import load_settings
 from supervisor.contract import Json
@@ -18,7 +19,6 @@ from supervisor.errors import LockHeldError, UsageError
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock, load_identity
 from supervisor.journal.recovery import examine, recover
-from supervisor.parts import Clock
 from supervisor.retention import Kind, Limits, Needless, needless
 
 LOOKS = 20  # beside a running supervisor files vanish while they are looked at

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from supervisor.clock import Clock
 from supervisor.commands.identity import Identified, as_last_started, identify, outside_their_space, with_folders_seed
 from supervisor.commands.serve import token_of
 from supervisor.committing import Committer
@@ -27,7 +28,7 @@ from supervisor.journal.recovery import Recovered, adopt, recover
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
 from supervisor.notify import Notifier
-from supervisor.parts import Clock, Parts
+from supervisor.parts import Parts
 from supervisor.projections import RunProjections
 from supervisor.registry.active import ActiveFile, DamagedActiveError
 from supervisor.registry.client import ServerClient
@@ -149,6 +150,8 @@ class _Run:
         """The last line: where it stands, and what goes on from there."""
         if self._options.requests_only:
             return f"Saved at iteration {iteration}"
+        if self._options.single_iteration:
+            return f"Saved at iteration {iteration}; the same command makes the next one"
         if limit is not None and iteration >= limit:
             return f"Saved at iteration {iteration}: the limit is reached; a higher --max-iterations goes on from here"
         return f"Saved at iteration {iteration}; the same command goes on from here"

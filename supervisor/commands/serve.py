@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from supervisor.clock import Clock
 from supervisor.config.settings import Settings
 from supervisor.config.token import clean_token
 from supervisor.console import Console
@@ -13,7 +14,6 @@ from supervisor.errors import ConfigurationError, UsageError
 from supervisor.journal.events import Events
 from supervisor.journal.identity import load_identity
 from supervisor.notify import Notifier
-from supervisor.parts import Clock
 from supervisor.search.setup import load_setup
 from supervisor.serving.errors import PortTakenError
 from supervisor.serving.options import ServerOptions
@@ -46,7 +46,7 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
             console.say(f"A server of this run folder (pid {holder.pid}) is running already and is used")
             return 0
         events = Events(run_dir, Clock().now_text, lambda text: console.say(f"-- {text}"))
-        events.write("unserved", f"{error} The run goes on unserved.")
+        events.write("unserved", f"{error}; the run goes on unserved")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from supervisor.state import State, TargetState
 
 REFRESH_S = 2.0
 RECENT = 5
+PIPE_WIDTH = 500  # columns: into a pipe or a file nothing is cut
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def show_status(run_dir: Path, as_json: bool, watch: bool) -> int:
     if as_json:
         typer.echo(json.dumps(as_object(look(run_dir)), indent=2))
         return 0
-    console = RichConsole()
+    console = _console()
     if not watch:
         console.print(render(look(run_dir)))
         return 0
@@ -75,6 +77,11 @@ def show_status(run_dir: Path, as_json: bool, watch: bool) -> int:
             time.sleep(REFRESH_S)
     except KeyboardInterrupt:
         return 0
+
+
+def _console() -> RichConsole:
+    console = RichConsole()
+    return console if console.is_terminal or "COLUMNS" in os.environ else RichConsole(width=PIPE_WIDTH)
 
 
 def _refresh(run_dir: Path, console: RichConsole) -> NoReturn:
@@ -137,21 +144,20 @@ def render(status: Status) -> RenderableType:
         table.add_column(title, justify="right", no_wrap=True)
     for key, target in sorted(state.targets.items()):
         table.add_row(key, *_row(target))
+    waits = "" if status.running_pid else ", goes on at the next start"
     now = [
-        Text(f"#{trial.iteration} {trial.target} {trial.sampler}: {trial.stage}{_progress(trial)}")
+        Text(f"#{trial.iteration} {trial.target} {trial.sampler}: {trial.stage}{_progress(trial)}{waits}")
         for trial in status.flying
     ]
     return Group(head, table, Text(""), _recent(status.recent), *now)
 
 
-def _recent(records: Sequence[Record]) -> Table:
-    """The last iterations, a line each whatever the width."""
-    table = Table(box=None, pad_edge=False, show_header=False, style="dim")
-    for _ in range(4):
-        table.add_column(no_wrap=True)
-    for record in records:
-        table.add_row(f"#{record.iteration}", record.target, record.sampler, outcome_for_people(record))
-    return table
+def _recent(records: Sequence[Record]) -> Text:
+    """The last iterations, a line each; where the width does not do, its end is cut."""
+    rows = [(f"#{record.iteration}", record.target, record.sampler, outcome_for_people(record)) for record in records]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    lines = [Text("  ".join([*map(str.ljust, row, widths), row[3]]), "dim") for row in rows]
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
 def _row(target: TargetState) -> list[str]:

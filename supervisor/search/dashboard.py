@@ -12,6 +12,7 @@ from supervisor.errors import UsageError
 from supervisor.search.projection import STUDY_DB
 
 HOST = "127.0.0.1"
+PORTS = 65536
 
 
 def read_only_url(run_dir: Path) -> str:
@@ -25,6 +26,8 @@ def read_only_url(run_dir: Path) -> str:
 def serve(run_dir: Path, port: int) -> None:
     """Serve until interrupted."""
     url = read_only_url(run_dir)
+    if not 0 < port < PORTS:
+        raise UsageError(f"--port {port}: give one from 1 to {PORTS - 1}")
     if not _free(port):
         raise UsageError(f"{HOST}:{port} is in use; choose another --port")
     print(f"Dashboard of {run_dir} on http://{HOST}:{port}/ (read-only; Ctrl+C ends it)", flush=True)

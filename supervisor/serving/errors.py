@@ -10,7 +10,7 @@ from supervisor.errors import TryAgainError
 
 
 class PortTakenError(TryAgainError):
-    """Another program listens on the port: give another --port, or stop that program."""
+    """Another program listens on the port: set another serving.port, or stop that program."""
 
 
 @dataclass(eq=False)

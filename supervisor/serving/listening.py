@@ -24,10 +24,10 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
-                f"port {port} on {host} is taken by another program; stop it, or give another --port"
+                f"port {port} on {host} is taken by another program; stop it, or set another serving.port"
             ) from error
         raise UsageError(
-            f"cannot listen on {host} port {port} ({error.strerror}); give another --host or --port"
+            f"cannot listen on {host} port {port} ({error.strerror}); set another serving.host or serving.port"
         ) from error
 
 

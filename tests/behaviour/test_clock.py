@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.clock import Clock
 from supervisor.journal import requests
 from supervisor.journal.log import read_log
 from supervisor.journal.requests import Action, next_sequence
-from supervisor.parts import Clock
 from tests.support.command_line import LiveRun
 from tests.support.processes import start
 from tests.support.small_run import SmallRun, comparable

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import os
 import re
+import signal
 from unittest import mock
 
 import pytest
 
+from supervisor.console import outcome_for_people
 from supervisor.contract import Reason
 from supervisor.journal import requests
+from supervisor.journal.events import Events
 from supervisor.journal.requests import Action
 from supervisor.registry.active import ActiveFile
 from tests.support.command_line import TARGETS, NoopFolder, call
@@ -76,6 +80,27 @@ def test_status_fits_a_terminal_of_80_columns(finished_run, monkeypatch):
     assert re.search(r"^not running; iteration 12, \d+ games$", answer.out, re.MULTILINE)
     assert all(len(line) <= 80 for line in answer.out.splitlines())
     assert "…" not in answer.out
+
+
+def test_in_a_narrow_terminal_the_end_of_a_line_is_cut_and_never_its_number(finished_run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "45")
+    shown = finished_run.call("status").out
+    for line in finished_run.lines()[-5:]:
+        assert re.search(rf"^#{line.iteration} +{line.target} ", shown, re.MULTILINE)
+
+
+def test_into_a_pipe_nothing_is_cut(finished_run, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shown = finished_run.call("status").out
+    for line in finished_run.lines()[-5:]:
+        assert outcome_for_people(line) in shown
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "99999"])
+def test_a_port_that_no_dashboard_can_have_is_refused(finished_run, port):
+    answer = finished_run.call("dashboard", f"--port={port}")
+    assert answer.code == 2
+    assert f"--port {port}: give one from 1 to 65535" in answer.err
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(finished_run, tmp_path):
@@ -228,6 +253,7 @@ def test_a_command_is_no_change_of_the_runs_settings(run):
         (["enqueue", "mage/noop", "skill=1.5"], "skill"),
         (["enqueue", "mage/noop", "skil=0.5"], "did you mean 'skill'?"),
         (["enqueue", "mage/noop", "skill"], "name=value"),
+        (["enqueue", "mage/noop", "skill=0.1", "skill=0.2"], "skill: given twice"),
     ],
 )
 def test_what_cannot_be_done_is_said_at_once_and_leaves_no_request(run, arguments, named):
@@ -254,6 +280,28 @@ def test_promote_while_paused_waits_and_says_so(run):
     run.call("resume")
     assert run.call_with_config("run", "--max-iterations", "13").code == 0
     assert run.lines()[-1].reason is Reason.MANUAL_PROMOTION
+
+
+def test_a_rollback_that_is_interrupted_says_so_and_the_same_command_does_it_once(run, monkeypatch):
+    target = promoted_twice(run)
+    *_, before, _ = promotions(run, target)
+    write = Events.write
+
+    def interrupt(events, event, reason):
+        write(events, event, reason)
+        if event == "start":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Events, "write", interrupt)
+    answer = run.call_with_config("rollback", target)
+    assert answer.code == 130
+    assert "interrupted before it was done" in answer.out
+    assert len(run.lines()) == 12
+    monkeypatch.setattr(Events, "write", write)
+    assert run.call_with_config("rollback", target).code == 0
+    assert active(run, target).version == before
+    assert len(run.lines()) == 13
+    assert requests.waiting(run.run_dir) == ([], [])
 
 
 def test_an_enqueued_candidate_is_tried_at_the_next_start(run):

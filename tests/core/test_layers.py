@@ -17,6 +17,7 @@ LAYERS = (
         "supervisor.seeds",
         "supervisor.versions",
         "supervisor.signals",
+        "supervisor.clock",
         "supervisor.notify",
     ),
     ("supervisor.record", "supervisor.journal.durable", "supervisor.journal.sealed"),
@@ -149,3 +150,15 @@ def test_a_run_loads_neither_the_model_runtime_nor_the_web_server():
     unwanted = ("onnxruntime", "starlette", "uvicorn", "torch")
     code = f"import supervisor.commands.run, sys; print([name for name in {unwanted} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"[]\n"
+
+
+@pytest.mark.parametrize("command", ["ask", "gc", "serve", "doctor", "status", "export", "validate"])
+def test_a_command_that_searches_nothing_loads_no_optuna(command):
+    unwanted = ("optuna", "scipy", "sqlalchemy")
+    code = f"import supervisor.commands.{command}, sys; print([name for name in {unwanted} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"[]\n"
+
+
+def test_a_run_loads_scipy_only_where_its_sampler_needs_it():
+    code = "import supervisor.commands.run, sys; print('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"False\n"

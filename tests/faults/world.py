@@ -15,13 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+from supervisor.clock import Clock
 from supervisor.contract import Params
 from supervisor.execution.executor import Exit, ExitKind, Launch
 from supervisor.execution.resources import Admission
 from supervisor.journal import requests
 from supervisor.journal.requests import Request
 from supervisor.journal.trial_folder import FACTS_NAME, all_folders
-from supervisor.parts import Clock
 from tests.support.inline_executor import InlineExecutor
 from tests.support.noop import NoopTarget
 from trainers import worker

@@ -248,7 +248,10 @@ def test_a_taken_port_is_said_clearly(server: ServerProcess, folder: ServedFolde
     error = refusal_to_start(folder.path, ServerOptions(port=server.port))
     assert isinstance(error, PortTakenError)
     assert error.exit_code == 75
-    assert str(error) == f"port {server.port} on 127.0.0.1 is taken by another program; stop it, or give another --port"
+    assert (
+        str(error)
+        == f"port {server.port} on 127.0.0.1 is taken by another program; stop it, or set another serving.port"
+    )
     assert server.get("/ready").status == 200
 
 

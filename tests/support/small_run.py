@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from supervisor.clock import Clock
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget
@@ -17,7 +18,7 @@ from supervisor.journal.log import Log
 from supervisor.journal.recovery import recover
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
-from supervisor.parts import Clock, Parts, Projections
+from supervisor.parts import Parts, Projections
 from supervisor.projections import RunProjections
 from supervisor.record import Record
 from supervisor.registry.store import ModelStore

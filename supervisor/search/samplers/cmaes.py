@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cmaes
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
@@ -21,6 +20,7 @@ from supervisor.search.space import Space
 from supervisor.search.spsa import numeric
 
 if TYPE_CHECKING:
+    import cmaes
     from optuna.study import Study
 
 GENERATION_KEY = "cmaes:generation"
@@ -91,6 +91,8 @@ class ReplayedCmaEsSampler(BaseSampler):
     def _replayed(self, study: Study, space: Space) -> cmaes.CMA:
         size = len(space.parameters)
         start = space.defaults() if self._start is None else space.fit(self._start)
+        import cmaes  # and with it scipy, a second of imports that other samplers do without
+
         optimizer = cmaes.CMA(
             mean=np.array([item.to_unit(start[item.name]) for item in space.parameters]),
             sigma=self._sigma,
