@@ -129,18 +129,18 @@ def test_a_loop_that_hangs_sends_no_beat_though_its_process_lives_and_says_where
     folder: NoopFolder, manager: ServiceManager
 ) -> None:
     with Started(folder, manager) as run:
+        assert manager.hears(is_ready)
         assert manager.hears_beats(1)
-        pipe = folder.run_dir / "requests" / "stuck.json"
-        pipe.parent.mkdir(exist_ok=True)
-        os.mkfifo(pipe)
-        held = os.open(pipe, os.O_WRONLY)  # opens when the loop reads it, and reading waits for what is never written
+        events = folder.run_dir / "events.jsonl"
+        events.unlink()
+        os.mkfifo(events)  # whoever opens it to write waits for a reader that never comes
+        folder.call("pause")
         manager.forget()
         assert manager.hears(is_beat, timeout_s=2 * WATCHDOG_S) is None
         assert run.process.poll() is None
         run.process.send_signal(signal.SIGABRT)  # what systemd does then
         assert run.process.wait(timeout=60) == -signal.SIGABRT
-        os.close(held)
-        assert "in waiting" in console(folder.run_dir)  # the function that hung
+        assert "in append" in console(folder.run_dir)  # the function that hung
 
 
 def test_a_crash_says_nothing_of_leaving(folder: NoopFolder, manager: ServiceManager) -> None:
