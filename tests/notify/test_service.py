@@ -135,6 +135,7 @@ def test_a_loop_that_hangs_sends_no_beat_though_its_process_lives_and_says_where
         events.unlink()
         os.mkfifo(events)  # whoever opens it to write waits for a reader that never comes
         folder.call("pause")
+        wait_for("the pause is told", lambda: "-- paused" in console(folder.run_dir))
         manager.forget()
         assert manager.hears(is_beat, timeout_s=2 * WATCHDOG_S) is None
         assert run.process.poll() is None
