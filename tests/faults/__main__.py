@@ -18,8 +18,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from tests.faults.cell import TIER_A
 from tests.faults.cells import all_cells
 from tests.faults.matrix import Matrix, every, reduced, table
+from tests.faults.scenario import warm_up
 
 
 def main() -> int:
@@ -42,6 +44,8 @@ def main() -> int:
         for cell in cells:
             print(f"{cell.tier}  {cell.name}: {cell.promise}")
         return 0
+    if any(cell.tier == TIER_A for cell in cells):
+        warm_up(folder)
     tallies = Matrix(folder, given.jobs, reduced if given.reduced else every(given.every)).run(cells)
     print("\n" + table(tallies))
     if not any(tally.tried for tally in tallies):

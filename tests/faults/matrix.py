@@ -18,11 +18,11 @@ def every(stride: int) -> Callable[[Cell, Sequence[str]], Sequence[str]]:
 
 
 def reduced(cell: Cell, points: Sequence[str]) -> Sequence[str]:
-    """As many as the cell says, spread evenly from the first to the last; a single one from the middle."""
+    """As many as the cell says, spread evenly from the first to the last; a single one is the last."""
     if len(points) <= cell.reduced:
         return points
     if cell.reduced == 1:
-        return [points[len(points) // 2]]
+        return [points[-1]]
     return [points[number * (len(points) - 1) // (cell.reduced - 1)] for number in range(cell.reduced)]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +69,21 @@ WITH_REQUESTS = Scenario(
 SHORT = Scenario("short", iterations=3, dashboard=False)
 TWO_WORKERS = Scenario("two workers", iterations=7, window=4, workers=2)
 FOUR_WORKERS = Scenario("four workers", iterations=8, window=4, workers=4)
+
+
+WARMING = Scenario("warming up", iterations=4)
+
+
+def warm_up(scratch: Path) -> None:
+    """One run in this process: what it learns (schemas, SQL statements) the forks inherit, and a point takes half as
+    long. Nothing of it is open, and no thread of it runs, when the first one is forked."""
+    folder = scratch / WARMING.name.replace(" ", "_")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    WARMING.run(folder / "run")
+    gc.collect()
+    if threading.active_count() != 1:
+        raise RuntimeError(f"a thread is left: {threading.enumerate()}")
 
 
 @dataclass(frozen=True)
