@@ -17,12 +17,12 @@ from supervisor.cli import app
 from supervisor.config.settings import Settings, walk
 from supervisor.signals import EXIT_INTERRUPTED
 from tests.support.processes import ROOT
-from tests.support.readme import README, commands
+from tests.support.readme import ENDLESS, README, commands
 from tests.support.shell import shell, shell_json
 
 TEXT = README.read_text()
 INCUMBENT = [line for line in commands() if re.search(r"\bincumbent (?!$)", line) and "systemctl" not in line]
-JQ = [line for line in commands() if "jq" in line and "curl" not in line and "tail -f" not in line]
+JQ = [line for line in commands() if "jq" in line and "curl" not in line and not ENDLESS.search(line)]
 
 
 def jq_line(part):

@@ -9,7 +9,7 @@ from pathlib import Path
 README = Path(__file__).resolve().parents[2] / "README.md"
 BLOCK = re.compile(r"(?:<!-- test: (?P<mark>[\w ]+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```\n", re.DOTALL)
 HERE_DOCUMENT = re.compile(r"<<'(\w+)'")
-ENDLESS = re.compile(r"--watch|tail -f|incumbent dashboard|incumbent serve")
+ENDLESS = re.compile(r"--watch|tail -[fF]|incumbent dashboard|incumbent serve")
 
 
 @dataclass(frozen=True)
