@@ -50,8 +50,7 @@ class Committer:
         neither is."""
         spec = flight.spec
         target = self._memory.state.target(spec.target)
-        result = flight.folder.result() or _nothing_run(spec)
-        duel = flight.folder.duel_result()
+        result, duel = _results(flight)
         verdict = self._verdict(flight, result, duel, target)
         self._store(flight, verdict)
         record = record_of(
@@ -151,6 +150,19 @@ class Committer:
 
 def _same(held: Record | None, ours: Record) -> bool:
     return held is not None and encode(held) == encode(ours)
+
+
+def _results(flight: Flight) -> tuple[TrialResult, DuelResult | None]:
+    """What the trial wrote. Raises TryAgainError where somebody removed it before the trial's turn: an absent result is
+    none that says so."""
+    if flight.spec.purpose == "manual":
+        return _nothing_run(flight.spec), None
+    result, duel = flight.folder.result(), flight.folder.duel_result()
+    if result is None or (duel is None and flight.stage == "duel"):
+        raise TryAgainError(
+            f"{flight.folder.path}: a result is missing; start again: iteration {flight.spec.iteration} makes it again"
+        )
+    return result, duel
 
 
 def _nothing_run(spec: TrialSpec) -> TrialResult:

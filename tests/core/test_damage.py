@@ -162,6 +162,30 @@ def test_what_is_damaged_while_a_trial_runs_costs_no_iteration(tmp_path, undistu
     assert comparable(read_log(run.run_dir).records) == undisturbed
 
 
+@pytest.mark.parametrize("name", ["result.json", "duel_result.json"])
+def test_a_result_removed_before_its_turn_is_made_again(tmp_path, undisturbed, name):
+    run = started(tmp_path)
+    left = ["once"]
+
+    def removing(folder):
+        code = worker.main(folder)
+        path = run.run_dir / folder
+        if left and (path / "duel_result.json").exists():
+            left.clear()
+            (path / name).unlink()
+        return code
+
+    for _ in range(2):
+        try:
+            run.run(7, worker_main=removing)
+        except TryAgainError as error:
+            assert "a result is missing; start again" in str(error)  # noqa: PT017 - the next start must come to the end
+        else:
+            break
+    assert not left
+    assert comparable(read_log(run.run_dir).records) == undisturbed
+
+
 @pytest.mark.parametrize("target", ["mage/noop", "aggressive/noop"])  # of the next trial, and of one after it
 @pytest.mark.parametrize(("suffix", "how"), [(".onnx", "changed"), (".pt", "gone")])
 def test_a_damaged_model_in_production_is_told_and_nothing_is_made_from_it(tmp_path, undisturbed, target, suffix, how):

@@ -100,6 +100,8 @@ def _outcome(run_dir: Path, whole: bytes, number: int) -> str:
     data = (run_dir / LOG_NAME).read_bytes()
     if whole.startswith(data) and b"\n" not in whole[len(data) : -1]:
         return EQUAL  # the last line torn, or gone altogether
+    if b"\0" in data[data[:-1].rfind(b"\n") + 1 :]:
+        return EQUAL  # a length without its data, as a power cut leaves it, is torn too
     before, after = whole.splitlines(), data.split(b"\n")
     torn = after.pop() != b""
     snapshot, _ = checkpoint.load(run_dir)

@@ -70,9 +70,9 @@ def at_pause(number: int, relieve: Callable[[], None]) -> Callable[[], int]:
         count()
         pause(self, pause_s)
 
-    def counted_rest(self: loop.Supervisor, flight: Flight) -> None:
+    def counted_rest(self: loop.Supervisor, flight: Flight, want: str) -> None:
         count()
-        rest(self, flight)
+        rest(self, flight, want)
 
     loop.Supervisor._pause, loop.Supervisor._rest = counted_pause, counted_rest  # type: ignore[method-assign]
     return lambda: pauses
