@@ -17,7 +17,7 @@ from pathlib import Path
 from supervisor.config.settings import Settings
 from supervisor.contract import TrialSpec, Version
 from supervisor.deciding import version_name
-from supervisor.journal import durable, requests
+from supervisor.journal import durable, removal, requests
 from supervisor.journal.checkpoint import CHECKPOINT_NAME, PREVIOUS_NAME
 from supervisor.journal.identity import RUN_NAME
 from supervisor.journal.trial_folder import DamagedTrialError, all_folders, set_aside
@@ -72,7 +72,7 @@ class Needless:
     def remove(self) -> str:
         """A sentence where it would not go."""
         if self.path.is_dir() and not self.path.is_symlink():
-            return durable.remove_tree(self.path)
+            return removal.remove_tree(self.path)
         try:
             durable.remove(self.path)
         except PermissionError as error:

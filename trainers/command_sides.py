@@ -15,7 +15,7 @@ from supervisor.external.command_settings import CommandSettings
 from supervisor.external.config_text import decode, edit
 from supervisor.external.in_place import Claim, take
 from supervisor.external.leaf import ConfigTextError
-from supervisor.journal import durable
+from supervisor.journal import durable, removal
 from trainers.linked import make_own
 from trainers.target import Control
 
@@ -191,4 +191,4 @@ def edited(data: bytes, settings: CommandSettings, params: Params) -> bytes:
 
 def _clear(folder: Path) -> None:
     if folder.exists():
-        durable.clear_place(folder)
+        removal.clear_place(folder)

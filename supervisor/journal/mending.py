@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.contract import Json, Reason, Status, TrialResult
-from supervisor.journal import durable, sealed
+from supervisor.journal import durable, removal, sealed
 from supervisor.journal.trial_folder import (
     DUEL_NAME,
     DUEL_RESULT_NAME,
@@ -142,7 +142,7 @@ def _clear_folder(path: Path) -> bool:
     """Whether a folder stood where a file belongs."""
     if not path.is_dir():
         return False
-    durable.clear_place(path)
+    removal.clear_place(path)
     return True
 
 
@@ -151,5 +151,5 @@ def _remove(paths: Iterator[Path] | list[Path]) -> Iterator[str]:
     for path in paths:
         if not path.is_dir():
             durable.remove(path)
-        elif problem := durable.clear_place(path):
+        elif problem := removal.clear_place(path):
             yield problem

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from supervisor.contract import DuelResult, DuelSpec, Json, TrialResult, TrialSpec, as_json, parse
 from supervisor.errors import TryAgainError
-from supervisor.journal import durable, sealed
+from supervisor.journal import durable, removal, sealed
 
 FOLDER_NAME = "trials"
 COMMITTED_NAME = "committed"
@@ -138,7 +138,7 @@ class TrialFolder:
         problems = []
         for path in self.remains():
             if path.is_dir() and not path.is_symlink():
-                problems.append(durable.remove_tree(path))
+                problems.append(removal.remove_tree(path))
             else:
                 durable.remove(path)
         return [problem for problem in problems if problem]
@@ -150,11 +150,11 @@ class TrialFolder:
 
     def remove(self) -> str:
         """All of it; a sentence where something would not go."""
-        return durable.remove_tree(self.path) if self.path.is_dir() else ""
+        return removal.remove_tree(self.path) if self.path.is_dir() else ""
 
     def make_room(self) -> str:
         """All of it, for another trial of the same number; a sentence where something had to be moved aside."""
-        return durable.clear_place(self.path) if self.path.is_dir() else ""
+        return removal.clear_place(self.path) if self.path.is_dir() else ""
 
     def _write(self, name: str, value: TrialSpec | TrialResult | DuelSpec | DuelResult) -> None:
         sealed.write(self.path / name, as_json(value))
@@ -179,7 +179,7 @@ def as_fact(line: dict[str, Json]) -> dict[str, Json]:
 
 def set_aside(run_dir: Path) -> list[Path]:
     """What was in the way of another trial and would not go."""
-    return sorted((run_dir / FOLDER_NAME).glob(f"*{durable.LEFT_SUFFIX}"))
+    return sorted((run_dir / FOLDER_NAME).glob(f"*{removal.LEFT_SUFFIX}"))
 
 
 def all_folders(run_dir: Path) -> Iterator[TrialFolder]:

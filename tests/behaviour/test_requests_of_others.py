@@ -10,11 +10,8 @@ from supervisor.journal import requests
 from supervisor.journal.events import EVENTS_NAME
 from supervisor.journal.log import read_log
 from supervisor.journal.requests import Action, Request
-from tests.support.rights import as_anybody
+from tests.support.rights import SOMEBODY_ELSE, as_anybody, only_root_gives_away
 from tests.support.small_run import SmallRun, comparable
-
-SOMEBODY_ELSE = 1234
-only_root_gives_away = pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
 
 
 @pytest.fixture(autouse=True)

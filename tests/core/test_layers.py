@@ -52,6 +52,7 @@ TRAINERS_MAY_IMPORT = (
     "supervisor.contract",
     "supervisor.errors",
     "supervisor.journal.durable",
+    "supervisor.journal.removal",
     "supervisor.journal.sealed",
     "supervisor.promotion",
     "supervisor.external",

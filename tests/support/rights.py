@@ -7,6 +7,11 @@ import ctypes
 import os
 from collections.abc import Iterator
 
+import pytest
+
+SOMEBODY_ELSE = 1234
+only_root_gives_away = pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+
 VERSION_3 = 0x20080522
 PASSING_OVER = 1 << 1 | 1 << 2 | 1 << 3  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER
 

@@ -4,11 +4,8 @@ import os
 
 import pytest
 
-from supervisor.journal.durable import clear_place, remove_tree
-from tests.support.rights import as_anybody
-
-SOMEBODY_ELSE = 1234
-only_root_gives_away = pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+from supervisor.journal.removal import clear_place, remove_tree
+from tests.support.rights import SOMEBODY_ELSE, as_anybody, only_root_gives_away
 
 
 @pytest.fixture(autouse=True)
