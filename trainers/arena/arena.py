@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainers.arena import levels
+from trainers.arena import autopilot, levels
 from trainers.arena.combat import play_tick
+from trainers.arena.controls import CONTROLS, Actions
 from trainers.arena.fights import Bools, Fights, Sides
 from trainers.arena.geometry import Geometry, measure
 from trainers.arena.observation import WIDTH, Observer
@@ -47,16 +48,19 @@ class Arena:
         reopen: bool = True,
         strength: float | None = None,
         temper: Temper | None = None,
+        control: str = "combat",
     ) -> None:
         """`rewards` are the factors of `rewards.effective_weights` (default: the archetype's defaults).
 
         With `reopen` (training) a decided row starts its next fight at once; without (evaluation) it stands still.
-        `strength` and `temper` override the calibrated level; calibration itself needs that. Rows are empty until
-        `start`. Raises ValueError for an unknown archetype or level.
+        `strength` and `temper` override the calibrated level; calibration itself needs that. `control` is one of
+        `controls.CONTROLS` and says what actions are. Rows are empty until `start`. Raises ValueError for an unknown
+        archetype or level.
         """
         foe_strength = levels.strength(archetype, level)
         self.rows, self.archetype, self.level, self.reopen = rows, archetype, level, reopen
         self.rewards = dict(effective_weights(archetype, {}) if rewards is None else rewards)
+        self._control = CONTROLS[control]
         self._temper = temper or levels.temper(level)
         self._fights = Fights.empty(Sides(archetype, strength or foe_strength), rows)
         self._observer = Observer(archetype, level, levels.LEVELS, rows)
@@ -69,16 +73,17 @@ class Arena:
         self._fights.open_rows(where, fight_seeds)
         return self._look()
 
-    def step(self, actions: Ints) -> Step:
-        """Play one tick with the learner's actions, integers from 0 to 9 of shape (rows,); ValueError for others."""
+    def step(self, actions: Actions) -> Step:
+        """Play one tick with the learner's actions, see `controls`; under combat control integers from 0 to 9 of shape
+        (rows,). ValueError for others.
+        """
         f = self._fights
-        if actions.shape != (self.rows,) or actions.min() < 0 or actions.max() >= ACTIONS:
-            raise ValueError(f"actions must be {self.rows} integers from 0 to {ACTIONS - 1}")
+        own, heading = self._control(f, self._geometry, actions)
         blocks = -(-(DRAWS + f.sides.count) // LANES)
         u = uniforms(f.seed, f.tick.astype(np.uint64), blocks)
         foe, ally = choose(f, self._geometry, self._temper, u[:DRAWS])
-        wishes = [actions, foe] if ally is None else [actions, foe, ally]
-        events, score = play_tick(f, np.stack(wishes), self._geometry, u[DRAWS : DRAWS + f.sides.count])
+        wishes = [own, foe] if ally is None else [own, foe, ally]
+        events, score = play_tick(f, np.stack(wishes), self._geometry, u[DRAWS : DRAWS + f.sides.count], heading)
         reward = shaped_reward(self.rewards, events)
         done = score >= 0
         if self.reopen and done.any():
@@ -95,6 +100,14 @@ class Arena:
     def active(self) -> Bools:
         """Rows whose fight is still undecided, shape (rows,)."""
         return self._fights.active.copy()
+
+    def scripted_action(self) -> Ints:
+        """The combat action that the autopilot would choose now, shape (rows,)."""
+        return autopilot.fight(self._fights, self._geometry)
+
+    def scripted_direction(self) -> Ints:
+        """The direction in which a script would steer now, shape (rows,)."""
+        return autopilot.steer(self._fights, self._geometry)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Everything that is needed to go on from here bit for bit: copies of numpy arrays by name."""

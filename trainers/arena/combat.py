@@ -84,8 +84,12 @@ def mind(f: Fights, orders: Orders, blows: Blows, care: Care) -> Floats:
     return gained
 
 
-def walk(f: Fights, orders: Orders, geometry: Geometry) -> Floats:
-    """Steps toward or away from the target; how far the learner drew away, shape (n,)."""
+def walk(f: Fights, orders: Orders, geometry: Geometry, heading: Floats | None = None) -> Floats:
+    """Steps toward or away from the target; how far the learner drew away, shape (n,).
+
+    With a `heading` (2, n), at most of length 1, the learner's step is its own, whatever it does meanwhile: at its
+    speed, a leap's length in a leap, none while it winds up or is stunned.
+    """
     code = orders.action + f.sides.rows
     pace = f.sides.pace.take(code)
     want = geometry.distance - f.sides.goal.take(code)
@@ -93,25 +97,35 @@ def walk(f: Fights, orders: Orders, geometry: Geometry) -> Floats:
     np.maximum(want, -pace, out=want)
     drawn: Floats = -want[LEARNER]
     want /= geometry.distance
-    for axis, line in ((f.body[X], geometry.dx), (f.body[Y], geometry.dy)):
+    stride: Floats | None = None
+    if heading is not None:
+        stride = heading * f.sides.stride.take(orders.action[LEARNER])
+        want[LEARNER] = 0
+        drawn = -(stride[0] * geometry.dx[LEARNER] + stride[1] * geometry.dy[LEARNER]) / geometry.learner_foe
+    for number, (axis, line) in enumerate(((f.body[X], geometry.dx), (f.body[Y], geometry.dy))):
         axis += want * line
+        if stride is not None:
+            axis[LEARNER] += stride[number]
         np.maximum(axis, _ZERO, out=axis)
         np.minimum(axis, np.float32(rules.FIELD), out=axis)
     return drawn
 
 
-def play_tick(f: Fights, chosen: Ints, geometry: Geometry, noise: Floats) -> tuple[Events, Floats]:
+def play_tick(
+    f: Fights, chosen: Ints, geometry: Geometry, noise: Floats, heading: Floats | None = None
+) -> tuple[Events, Floats]:
     """Advance every active fight by one tick.
 
-    `chosen` (fighters, n) are the actions wished for, `noise` (fighters, n) uniforms. Returns what happened and the
-    score of each fight that ended in this tick (1, 0.5, 0), -1 elsewhere. Decided fights stand still.
+    `chosen` (fighters, n) are the actions wished for, `noise` (fighters, n) uniforms, `heading` (2, n) is the
+    learner's own step, see `walk`. Returns what happened and the score of each fight that ended in this tick (1, 0.5,
+    0), -1 elsewhere. Decided fights stand still.
     """
     standing = f.body[HEALTH] > 0
     orders = commit(f, chosen, geometry)
     blows = strike(f, orders, geometry, noise)
     care = tend(f, orders, geometry)
     turned = mind(f, orders, blows, care)
-    drawn = walk(f, orders, geometry)
+    drawn = walk(f, orders, geometry, heading)
     guard = f.body[GUARD]
     guard -= f.active
     np.maximum(guard, _ZERO, out=guard)

@@ -21,6 +21,7 @@ from trainers.arena.rules import (
     goal_table,
     pace_table,
     power_table,
+    stride_table,
 )
 from trainers.arena.stats import ALLIED, ARCHETYPES, BANDS, COMPANION, Fighter
 from trainers.arena.stats import FOE as FOE_FIGHTER
@@ -56,6 +57,7 @@ class Sides:
         self.gain = np.concatenate([gain_table(f) for f in fighters])
         self.pace = np.concatenate([pace_table(f) for f in fighters])
         self.goal = np.concatenate([goal_table(f) for f in fighters])
+        self.stride = stride_table(self.learner)
         self.rows = np.arange(self.count, dtype=np.int64)[:, None] * CODES
         self.band = BANDS.get(archetype, (0.0, 0.0))
 

@@ -76,3 +76,8 @@ def pace_table(fighter: Fighter) -> Floats:
 def goal_table(fighter: Fighter) -> Floats:
     """The distance to its target that each action makes for, shape (12,)."""
     return _table(fighter.distance, APPROACH=1.0)
+
+
+def stride_table(fighter: Fighter) -> Floats:
+    """How far each action lets its owner go on its own in a tick, where it is steered, shape (12,)."""
+    return _table(fighter.speed, DASH=LEAP, STILL=0)
