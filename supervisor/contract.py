@@ -65,6 +65,7 @@ class Reason(StrEnum):
     # a trial that ended without a usable candidate
     CRASHED = "crashed"  # the trial process died (signal or exception)
     NAN = "nan"  # a number that must be finite was not
+    DIVERGED = "diverged"  # the training's numbers blew up
     OUT_OF_MEMORY = "out_of_memory"
     WALL_TIME = "wall_time"
     GPU_TIME = "gpu_time"  # it held the GPU for longer than its budget

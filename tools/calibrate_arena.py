@@ -9,7 +9,7 @@ hyperparameters other than the default ones are tried at the start level, to see
 Every measurement is one line of the measurements file and is never taken twice, so a run that was stopped goes on;
 lines of another arena (see `trainers.arena.fingerprint`) or of other defaults are passed over. Seeds are derived: on
 one machine and library version the script gives the same file each time. Run on all archetypes it writes
-`trainers/arena/levels.json`, leaves the lines that count in the measurements file, and prints the table.
+`trainers/arena/levels/combat_dqn.json`, leaves the lines that count in the measurements file, and prints the table.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from trainers.arena.fingerprint import fingerprint
 from trainers.arena.games import play_games
 from trainers.arena.rewards import effective_weights
 from trainers.arena.stats import ARCHETYPES
-from trainers.arena_target import FIGHTS, NAMES
-from trainers.evaluate import ROWS, OnnxPolicy
-from trainers.export import mlp_bytes
+from trainers.evaluate import ROWS, GreedyPolicy, OnnxSession
+from trainers.export import onnx_bytes
+from trainers.models.combat_dqn import FIGHTS, INPUT, OUTPUT
 from trainers.networks.mlp import QNetwork
 from trainers.parameters import fields, group
 
 MEASUREMENTS = Path(__file__).with_name("arena_calibration.jsonl")
-LEVELS_FILE = Path(levels.__file__).with_name("levels.json")
+LEVELS_FILE = levels.file_of(levels.COMBAT)
 
 START_LEVEL = 3
 GRID = 1.05  # strengths are powers of this
@@ -162,7 +162,7 @@ class Measurements:
 
 def _network(question: Question, params: Params, steps: int, seed: int) -> QNetwork:
     rewards = group(params, "reward")
-    args = fields(dqn.Args, NAMES, {name: value for name, value in params.items() if name not in rewards})
+    args = fields(dqn.Args, dqn.NAMES, {name: value for name, value in params.items() if name not in rewards})
     if steps == 0:
         torch.manual_seed(seed)
         return QNetwork(OBSERVATION_WIDTH, args.widths, ACTION_COUNT, args.dueling)
@@ -177,9 +177,12 @@ def _network(question: Question, params: Params, steps: int, seed: int) -> QNetw
 
 
 def _play(network: QNetwork, question: Question, games: int) -> float:
-    policy = OnnxPolicy(mlp_bytes(network.layers(), "state", "q_values"))
+    policy = GreedyPolicy(OnnxSession(onnx_bytes(network.exported())), INPUT, OUTPUT)
     first = derive_seed(0, "calibration games", question.archetype, question.level)
-    scores = play_games(policy, question.archetype, question.level, first, games, ROWS, question.strength)
+    archetype, level, strength = question.archetype, question.level, question.strength
+    scores = play_games(
+        lambda: policy, lambda rows: Arena(rows, archetype, level, reopen=False, strength=strength), first, games, ROWS
+    )
     return float(scores.mean())
 
 

@@ -1,4 +1,4 @@
-"""The built-in kind of target: train in the arena, export, play the exported file against the traditional AI."""
+"""The built-in kind of target: train a model type in the arena, export it, play the exported file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -15,32 +14,22 @@ from supervisor.contract import Params, Reason, TrialSpec, Version
 from supervisor.errors import TrialError
 from supervisor.journal import durable
 from trainers import weights
-from trainers.algorithms import dqn
-from trainers.arena.arena import Arena
-from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
 from trainers.catalogue import model_type
-from trainers.evaluate import ArenaPlayer, OnnxPolicy, entropy_bits, load_policy, rehearse
-from trainers.export import interface, mlp_bytes
-from trainers.networks.mlp import Weights
+from trainers.evaluate import OnnxSession, load_session
+from trainers.export import interface, onnx_bytes
+from trainers.learner import Case, Exported, Floats, Learner, Rehearsal, State
 from trainers.parameters import fields, group
-from trainers.target import Built, Control
+from trainers.target import Built, Control, Player
 
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "final.pt"
-FIGHTS = 512
 SAVE_INTERVAL_S = 10.0
 """When it is saved decides nothing but how much a kill costs."""
 
-MEASURED_FIGHTS = 128
+UNSEEN = 2**20
+"""Fights between the last one that a training may have met and the first one that its file is tried on."""
+
 LATENCY_BATCHES = (1, 128)
-
-ELSEWHERE = {
-    "learning_rate": "training.learning_rate",
-    "exploration_noise": "training.exploration_noise",
-}
-"""Fields of the algorithm that an archetype has its own default for; the others are `dqn.<field>`."""
-
-NAMES = {field: ELSEWHERE.get(field, f"dqn.{field}") for field in dqn.Args.__dataclass_fields__}
 
 
 class ArenaTarget:
@@ -55,39 +44,42 @@ class ArenaTarget:
         self._type = model_type(spec.model_type)
 
     def build(self, params: Params, work: Path) -> Built:
-        """Train for the budget's environment steps from the newest resume point, export, measure."""
+        """Train for the budget's steps from the newest resume point, export, measure."""
         rewards = group(params, "reward")
-        args = fields(dqn.Args, NAMES, {name: value for name, value in params.items() if name not in rewards})
+        names = self._type.names
+        args = fields(self._type.args, names, {name: value for name, value in params.items() if name not in rewards})
+        case = Case(self._spec.archetype, self._spec.level, rewards)
         try:
-            learner = self._train(args, rewards, work)
-            return self._export(learner, work)
+            learner = self._train(case, args, work)
+            return self._export(case, learner, work)
         except RuntimeError as error:
             if "can't allocate memory" in str(error):  # what torch makes of a refused malloc
                 raise MemoryError(str(error)) from error
             raise
 
-    def candidate(self, params: Params, built: Built) -> ArenaPlayer:
+    def candidate(self, params: Params, built: Built) -> Player:
         """The side that plays with the file just built."""
         assert built.model is not None
         weights.drop_points(built.model.parent)  # only now is it on record that the build is done
-        return self._player(OnnxPolicy(built.model.read_bytes()))
+        return self._player(OnnxSession(built.model.read_bytes()))
 
-    def incumbent(self, version: Version) -> ArenaPlayer:
+    def incumbent(self, version: Version) -> Player:
         return self._player(self._load(version))
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _load(self, version: Version) -> OnnxPolicy:
-        return load_policy(self._models / f"{version.model_sha256}.onnx", version.model_sha256)
+    def _load(self, version: Version) -> OnnxSession:
+        return load_session(self._models / f"{version.model_sha256}.onnx", version.model_sha256)
 
-    def _player(self, policy: OnnxPolicy) -> ArenaPlayer:
-        return ArenaPlayer(policy, self._spec.archetype, self._spec.level)
+    def _player(self, session: OnnxSession) -> Player:
+        return self._type.player(Case(self._spec.archetype, self._spec.level, {}), session)
 
-    def _train(self, args: dqn.Args, rewards: Params, work: Path) -> dqn.DoubleDQN:
-        steps, seed = self._spec.budget.steps, self._spec.seeds["train"]
-        arena = self._arena(FIGHTS, rewards, seed)
-        learner = dqn.DoubleDQN(args, arena, steps, seed, self._type.inputs, self._type.outputs, self._start())
+    def _train(self, case: Case, args: object, work: Path) -> Learner:
+        try:
+            learner = self._type.learner(case, args, self._spec.budget.steps, self._spec.seeds["train"], self._start())
+        except ValueError as error:
+            raise TrialError(Reason.OUT_OF_RANGE, str(error)) from error
         point = weights.load_point(work)
         if point is not None:
             learner.load_state(point[1])
@@ -103,70 +95,65 @@ class ArenaTarget:
             self._control.beat(learner.steps_done)
         return learner
 
-    def _arena(self, rows: int, rewards: Params, first_seed: int, reopen: bool = True) -> Arena:
-        try:
-            factors = effective_weights(self._spec.archetype, rewards)
-            arena = Arena(rows, self._spec.archetype, self._spec.level, factors, reopen=reopen)
-        except ValueError as error:
-            raise TrialError(Reason.OUT_OF_RANGE, str(error)) from error
-        arena.start(np.arange(first_seed, first_seed + rows, dtype=np.uint64))
-        return arena
-
-    def _start(self) -> Mapping[str, Weights] | None:
+    def _start(self) -> State | None:
         """The weights of the version to go on from, None from scratch."""
         version = self._spec.start
         if version is None or version.weights_sha256 is None:
             return None
         path = self._models / f"{version.weights_sha256}.pt"
         try:
-            return cast(Mapping[str, Weights], weights.load_checked(path, version.weights_sha256))
+            return weights.load_checked(path, version.weights_sha256)
         except ValueError as error:
             raise TrialError(Reason.UNKNOWN_VERSION, str(error)) from error
 
-    def _export(self, learner: dqn.DoubleDQN, work: Path) -> Built:
-        layers = learner.q.layers()
-        names = self._type.input_name, self._type.output_name
-        model = mlp_bytes(layers, *names)
-        measured, latency = self._measure(learner, OnnxPolicy(model))
+    def _export(self, case: Case, learner: Learner, work: Path) -> Built:
+        exported = learner.exported()
+        model = onnx_bytes(exported)
+        session = OnnxSession(model)
+        rehearsal = self._type.rehearse(case, session, self._spec.seeds["train"] + self._spec.budget.steps + UNSEEN)
+        agreement = _agreement(exported, session, rehearsal.inputs)
+        latencies_s = self._latencies_s(session, rehearsal)
         durable.write_atomic(work / WEIGHTS_NAME, weights.pack(learner.final()))
         durable.write_atomic(work / MODEL_NAME, model)
+        latencies_ms = {name.replace("batch", "latency_ms_batch"): s * 1000 for name, s in latencies_s.items()}
         return Built(
             steps=learner.steps_done,
             model=work / MODEL_NAME,
             weights=work / WEIGHTS_NAME,
-            interface=interface(layers, *names),
-            measured=measured,
-            metrics={**learner.metrics(), **{name: measured[name] for name in ("entropy_bits", "reward")}},
-            latency=latency,
+            interface=interface(exported),
+            measured={**agreement, **rehearsal.measured, **latencies_ms},
+            metrics={**learner.metrics(), **rehearsal.measured},
+            latency={f"{name}_p95_s": seconds for name, seconds in latencies_s.items()},
         )
 
-    def _measure(self, learner: dqn.DoubleDQN, policy: OnnxPolicy) -> tuple[dict[str, float], dict[str, float]]:
-        """What the guards bound, on the states of fresh fights; and the latencies in seconds.
-
-        The reward is in points under the archetype's default weights: those being searched would praise themselves.
-        """
-        unused = self._spec.seeds["train"] + self._spec.budget.steps + FIGHTS  # a fight lasts at least a step
-        states, reward = rehearse(policy, self._arena(MEASURED_FIGHTS, {}, unused, reopen=False))
-        answers = policy.outputs(states)
-        with torch.no_grad():
-            expected = learner.q(torch.from_numpy(states)).numpy()
-        finite = bool(np.isfinite(answers).all())
-        quantities = {
-            "onnx_difference": float(np.abs(answers - expected).max()) if finite else float(np.finfo(np.float32).max),
-            "finite": float(finite),
-            "entropy_bits": entropy_bits(answers.argmax(1), self._type.outputs),
-            "reward": reward * POINTS_PER_REWARD,
-        }
-        latency = {f"batch_{rows}": policy.latency_s(states[:rows]) for rows in LATENCY_BATCHES}
+    def _latencies_s(self, session: OnnxSession, rehearsal: Rehearsal) -> dict[str, float]:
+        """Of the candidate and, measured beside it, of the incumbent."""
+        found = _timed(session, rehearsal, "batch")
         if self._spec.incumbent is not None:
-            other = self._load(self._spec.incumbent)
-            latency |= {f"incumbent_batch_{rows}": other.latency_s(states[:rows]) for rows in LATENCY_BATCHES}
-        for name, seconds in latency.items():
-            quantities[name.replace("batch", "latency_ms_batch")] = seconds * 1000
-        return quantities, {f"{name}_p95_s": seconds for name, seconds in latency.items()}
+            found |= _timed(self._load(self._spec.incumbent), rehearsal, "incumbent_batch")
+        return found
 
 
-def _save(work: Path, learner: dqn.DoubleDQN) -> None:
+def _agreement(exported: Exported, session: OnnxSession, inputs: Mapping[str, Floats]) -> dict[str, float]:
+    """How far the file's answers lie from the network's, and whether they are numbers at all."""
+    answers = session.run(inputs)
+    with torch.no_grad():
+        said = exported.network(*(torch.from_numpy(inputs[name]) for name in exported.inputs))
+    expected = dict(zip(exported.outputs, said if isinstance(said, tuple) else (said,), strict=True))
+    if not all(np.isfinite(answer).all() for answer in answers.values()):
+        return {"onnx_difference": float(np.finfo(np.float32).max), "finite": 0.0}
+    difference = max(float(np.abs(answers[name] - value.numpy()).max()) for name, value in expected.items())
+    return {"onnx_difference": difference, "finite": 1.0}
+
+
+def _timed(session: OnnxSession, rehearsal: Rehearsal, name: str) -> dict[str, float]:
+    return {
+        f"{name}_{rows}": session.latency_s({key: value[:rows] for key, value in rehearsal.inputs.items()})
+        for rows in LATENCY_BATCHES
+    }
+
+
+def _save(work: Path, learner: Learner) -> None:
     """A disk without room costs no more than the work since the point before."""
     with contextlib.suppress(durable.DiskFullError):
         weights.save_point(work, learner.steps_done, learner.state())

@@ -16,6 +16,14 @@ FAILED_NAME = "failed.json"
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "final.pt"
 PHASES = ("confirm", "screen", "topup")  # a contest's games may be in the file already, if this stage is done again
+_FAILURES = (
+    Reason.CRASHED,
+    Reason.NAN,
+    Reason.DIVERGED,
+    Reason.HUNG,
+    Reason.NO_PROGRESS,
+    Reason.EXPORT_MISMATCH,
+)
 CONFIRMATION_ROUNDS = ((7, 60), (4, 100), (2, 200))  # candidates still in, games each of them plays (DESIGN 7)
 
 
@@ -184,7 +192,7 @@ def failed(spec: TrialSpec, error: TrialError) -> TrialResult:
     """A trial without a candidate, as a result."""
     reason = Reason(error.reason)
     status = Status.OUT_OF_BUDGET if reason in (Reason.OUT_OF_MEMORY, Reason.WALL_TIME) else Status.INVALID
-    if reason in (Reason.CRASHED, Reason.NAN, Reason.HUNG, Reason.NO_PROGRESS, Reason.EXPORT_MISMATCH):
+    if reason in _FAILURES:
         status = Status.FAILED
     return TrialResult(
         iteration=spec.iteration, status=status, reason=reason, params=spec.params, detail=error.detail[-2000:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from supervisor.journal import durable
-from trainers.arena.arena import Arena
-from trainers.arena.games import play_games
+from trainers.arena.games import Arena, play_games
+from trainers.learner import Floats, Session
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 ROWS = 128
@@ -24,8 +23,8 @@ ROWS = 128
 LATENCY_RUNS = 200
 
 
-class OnnxPolicy:
-    """Greedy actions of a model file with one input [batch, inputs] and one output [batch, actions]."""
+class OnnxSession:
+    """A model file in the runtime that serves it: one thread, CPU."""
 
     def __init__(self, model: bytes) -> None:
         import onnxruntime  # takes longer than a trial's whole start: only once there is something to play
@@ -35,49 +34,56 @@ class OnnxPolicy:
         options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        self._outputs = [value.name for value in self._session.get_outputs()]
 
-    def outputs(self, states: Floats) -> Floats:
-        """[rows, inputs] -> [rows, actions]."""
-        values: Floats = self._session.run(None, {self._input: states})[0]
-        return values
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        """All outputs by name."""
+        return dict(zip(self._outputs, self._session.run(None, dict(inputs)), strict=True))
 
-    def __call__(self, states: Floats) -> Ints:
-        """[rows, inputs] -> the best action of each row; of equals the first."""
-        actions: Ints = self.outputs(states).argmax(1)
-        return actions
-
-    def latency_s(self, states: Floats) -> float:
+    def latency_s(self, inputs: Mapping[str, Floats], runs: int = LATENCY_RUNS) -> float:
         """95th percentile of the seconds one call takes."""
-        taken = np.empty(LATENCY_RUNS)
-        for run in range(LATENCY_RUNS):
+        taken = np.empty(runs)
+        for run in range(runs):
             started_s = time.perf_counter()
-            self.outputs(states)
+            self.run(inputs)
             taken[run] = time.perf_counter() - started_s
         return float(np.percentile(taken, 95))
 
 
-def load_policy(path: Path, sha256: str) -> OnnxPolicy:
+def load_session(path: Path, sha256: str) -> OnnxSession:
     """The model file, if it still is the one with that hash. Raises TrialError if not."""
     data = path.read_bytes() if path.exists() else b""
     if durable.sha256_bytes(data) != sha256:
         raise TrialError(Reason.UNKNOWN_VERSION, f"{path} is missing or is not the file with sha256 {sha256}")
-    return OnnxPolicy(data)
+    return OnnxSession(data)
 
 
-class ArenaPlayer:
-    """One side in the arena: a policy against the traditional AI of a level."""
+class GreedyPolicy:
+    """The action of the greatest value, of equals the first, by a model of one input and an output per action."""
 
-    def __init__(self, policy: Callable[[Floats], Ints], archetype: str, level: int) -> None:
-        self._policy, self._archetype, self._level = policy, archetype, level
+    def __init__(self, session: Session, input_name: str, output_name: str) -> None:
+        self._session, self._input, self._output = session, input_name, output_name
+
+    def __call__(self, observation: Floats) -> Ints:
+        """[rows, inputs] -> the best action of each row."""
+        actions: Ints = self._session.run({self._input: observation})[self._output].argmax(1)
+        return actions
+
+
+class FightPlayer:
+    """One side in scored fights. A policy that remembers is opened anew for every block of fights."""
+
+    def __init__(
+        self, open_policy: Callable[[], Callable[[Floats], NDArray[np.generic]]], open_arena: Callable[[int], Arena]
+    ) -> None:
+        self._open_policy, self._open_arena = open_policy, open_arena
 
     def play(self, first_seed: int, games: int) -> list[float]:
         """Scores of the games with seeds first_seed, first_seed + 1, ..."""
-        scores = play_games(self._policy, self._archetype, self._level, first_seed, games, ROWS)
-        return [float(score) for score in scores]
+        return [float(score) for score in play_games(self._open_policy, self._open_arena, first_seed, games, ROWS)]
 
 
-def rehearse(policy: OnnxPolicy, arena: Arena) -> tuple[Floats, float]:
+def rehearse(policy: Callable[[Floats], NDArray[np.generic]], arena: Arena) -> tuple[Floats, float]:
     """Play the fights of an arena that does not reopen its rows to their ends.
 
     What the policy saw, [ticks, inputs], and the mean reward of a fight.

@@ -1,11 +1,14 @@
 """Imported once by the fork server, so that a trial starts with everything slow already in memory.
 
-Much of torch is imported at its first use, so the first uses are made here: a network, an optimizer's step, a tick of
-the arena, a spec read. No thread may be running at a fork: one torch thread, no backward pass (its engine starts
-threads where there is a GPU, and refuses to work in a fork then), and no onnxruntime, which starts one when imported.
+Much of torch is imported at its first use, so the first uses are made here: a network, an optimizer's step, an export,
+a tick of the arena, a spec read. No thread may be running at a fork: one torch thread, no backward pass (its engine
+starts threads where there is a GPU, and refuses to work in a fork then), and no onnxruntime, which starts one when
+imported.
 """
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -15,6 +18,8 @@ from torch import nn
 from supervisor.contract import TrialSpec, as_json, parse
 from trainers import arena_target, weights, worker  # noqa: F401 - the fork server's trials run them
 from trainers.arena.arena import Arena
+from trainers.catalogue import CATALOGUE, model_type
+from trainers.export import onnx_bytes
 from trainers.networks.mlp import QNetwork
 from trainers.single import single_spec
 
@@ -32,6 +37,7 @@ def _warm_up() -> None:
     nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True)
     optimizer.step()
     optimizer.zero_grad(set_to_none=False)
+    onnx_bytes(network.exported())
     weights.unpack(weights.pack(network.state_dict()))
     arena = Arena(ROWS, "aggressive", 1)
     arena.start(np.arange(ROWS))
@@ -40,4 +46,7 @@ def _warm_up() -> None:
 
 
 torch.set_num_threads(1)
+for name, path in CATALOGUE.items():
+    if find_spec(path.partition(":")[0]):
+        model_type(name)
 _warm_up()

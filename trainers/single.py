@@ -51,11 +51,16 @@ def single_spec(target: str, level: int, params: Params, steps: int, seed: int) 
 
 def train_and_score(archetype: str, level: int, params: Params, steps: int, seed: int, games: int) -> Single:
     """Train a combat_dqn from scratch for `steps` environment steps, export it, play `games` games with the file."""
-    spec = single_spec(f"{archetype}/combat_dqn", level, params, steps, seed)
+    return train_target(f"{archetype}/combat_dqn", level, params, steps, seed, games)
+
+
+def train_target(target: str, level: int, params: Params, steps: int, seed: int, games: int) -> Single:
+    """The same for any target of the arena."""
+    spec = single_spec(target, level, params, steps, seed)
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "trials" / "000001"
         folder.mkdir(parents=True)
-        target = ArenaTarget(spec, folder, Undisturbed())
-        built = target.build(params, folder)
-        scores = target.candidate(params, built).play(GAMES_SEED + seed, games)
+        trial = ArenaTarget(spec, folder, Undisturbed())
+        built = trial.build(params, folder)
+        scores = trial.candidate(params, built).play(GAMES_SEED + seed, games)
     return Single(built, sum(scores) / games)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.support.arena_play import always
+from tests.support.arena_play import always, combat_scores
 from trainers.arena.arena import Arena
-from trainers.arena.games import play_games
 from trainers.arena.rules import STRIKE, WAIT, Ints
 
 
@@ -19,9 +18,9 @@ def row_minded(observation: NDArray[np.float32]) -> Ints:
 
 
 def test_scores_do_not_depend_on_how_games_are_grouped_into_calls() -> None:
-    whole = play_games(row_minded, "aggressive", 1, 1000, 90, rows=32, strength=0.5)
+    whole = combat_scores(row_minded, "aggressive", 1, 1000, 90, rows=32, strength=0.5)
     parts = [
-        play_games(row_minded, "aggressive", 1, 1000 + begin, count, rows=32, strength=0.5)
+        combat_scores(row_minded, "aggressive", 1, 1000 + begin, count, rows=32, strength=0.5)
         for begin, count in ((0, 7), (7, 50), (57, 33))
     ]
     assert whole.tolist() == np.concatenate(parts).tolist()
@@ -35,7 +34,7 @@ def test_the_policy_is_always_asked_with_all_rows() -> None:
         shapes.add(observation.shape)
         return np.full(len(observation), STRIKE, np.int64)
 
-    play_games(policy, "mage", 1, 5, 3, rows=16)
+    combat_scores(policy, "mage", 1, 5, 3, rows=16)
     assert shapes == {(16, 64)}
 
 
@@ -46,21 +45,23 @@ def test_what_the_policy_answers_in_rows_without_a_game_changes_nothing() -> Non
         return answer
 
     rng = np.random.default_rng(0)
-    first = play_games(policy, "tank", 3, 32, 5, rows=16)
-    assert first.tolist() == play_games(policy, "tank", 3, 32, 5, rows=16).tolist()
+    first = combat_scores(policy, "tank", 3, 32, 5, rows=16)
+    assert first.tolist() == combat_scores(policy, "tank", 3, 32, 5, rows=16).tolist()
 
 
 def test_scores_are_wins_draws_and_losses_in_the_order_of_the_seeds() -> None:
     strike = always(STRIKE)
-    scores = play_games(strike, "aggressive", 1, 0, 20, rows=20, strength=0.7)
-    backwards = [play_games(strike, "aggressive", 1, seed, 1, rows=20, strength=0.7)[0] for seed in range(19, -1, -1)]
+    scores = combat_scores(strike, "aggressive", 1, 0, 20, rows=20, strength=0.7)
+    backwards = [
+        combat_scores(strike, "aggressive", 1, seed, 1, rows=20, strength=0.7)[0] for seed in range(19, -1, -1)
+    ]
     assert scores.tolist() == backwards[::-1]
     assert len(set(scores)) > 1
     assert set(scores) <= {0.0, 0.5, 1.0}
 
 
 def test_no_games_are_no_scores() -> None:
-    assert play_games(always(WAIT), "mage", 1, 0, 0).shape == (0,)
+    assert combat_scores(always(WAIT), "mage", 1, 0, 0).shape == (0,)
 
 
 def test_a_level_or_archetype_that_does_not_exist_is_refused() -> None:

@@ -8,9 +8,9 @@ import torch
 
 from supervisor.search.definitions import BUILT_IN, load_definitions
 from supervisor.seeds import derive_seed
+from tests.support.arena_play import combat_scores
 from trainers.arena import levels
 from trainers.arena.fingerprint import fingerprint
-from trainers.arena.games import play_games
 from trainers.arena.rules import Floats, Ints
 from trainers.arena.stats import ARCHETYPES
 from trainers.networks.mlp import QNetwork
@@ -39,6 +39,11 @@ def test_a_search_starts_at_the_calibrated_level(archetype: str) -> None:
     assert load_definitions([BUILT_IN], [key], "small")[key].level == levels.start_level(archetype)
 
 
+def plain_layers(network: QNetwork) -> list[tuple[Floats, Floats]]:
+    layers = [*network.hidden, network.advantage]
+    return [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers]
+
+
 def best(layers: list[tuple[Floats, Floats]], state: Floats) -> Ints:
     """The greedy action; numpy, because torch would take all cores for it."""
     for weight, bias in layers[:-1]:
@@ -51,13 +56,13 @@ def best(layers: list[tuple[Floats, Floats]], state: Floats) -> Ints:
 def test_untrained_networks_win_at_most_a_fifth_at_level_1(archetype: str) -> None:
     """Measured anew, with networks and games other than the calibration's: each network has 32 rows of its own."""
     torch.manual_seed(100)
-    networks = [[(w.numpy(), b.numpy()) for w, b in QNetwork(64, (128, 128), 10).layers()] for _ in range(16)]
+    networks = [plain_layers(QNetwork(64, (128, 128), 10)) for _ in range(16)]
 
     def policy(observation: Floats) -> Ints:
         return np.concatenate([best(*pair) for pair in zip(networks, np.split(observation, 16), strict=True)])
 
     first = derive_seed(0, "test of untrained networks", archetype, 1)
-    assert play_games(policy, archetype, 1, first, 512, 512).mean() <= 0.2
+    assert combat_scores(policy, archetype, 1, first, 512, 512).mean() <= 0.2
 
 
 @everyone
@@ -70,5 +75,5 @@ def test_a_higher_level_is_harder(archetype: str) -> None:
         near = observation[:, 45] > 0
         return np.where(about_to_land, 5, np.where(near, 1, 3)).astype(np.int64)
 
-    rates = [play_games(fighter, archetype, level, 10**6, 256, 256).mean() for level in (1, 3, 5)]
+    rates = [combat_scores(fighter, archetype, level, 10**6, 256, 256).mean() for level in (1, 3, 5)]
     assert rates[0] >= rates[1] >= rates[2]

@@ -20,8 +20,8 @@ from supervisor.search.definitions import BUILT_IN, load_definitions
 from supervisor.search.space import Parameter, Space
 from supervisor.search.target import TargetDefinition
 from tests.support.small_run import SmallRun
-from trainers.catalogue import CATALOGUE
-from trainers.export import mlp_bytes
+from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH
+from trainers.export import onnx_bytes
 from trainers.networks.mlp import QNetwork
 from trainers.weights import pack
 
@@ -77,10 +77,10 @@ def version_bytes(scale: str) -> int:
     """What one version's model and weights take, exported from the default network of the scale."""
     fixed = definition(KEYS[0], scale).fixed
     widths = [int(width) for width in str(fixed["dqn.hidden"]).split(",")]
-    model = CATALOGUE["combat_dqn"]
-    network = QNetwork(model.inputs, widths, model.outputs, dueling=False, dropout=0.0)
-    exported = mlp_bytes(network.layers(), model.input_name, model.output_name)
-    return len(exported) + len(pack({"network": network.state_dict(), "target": network.state_dict()}))
+    network = QNetwork(OBSERVATION_WIDTH, widths, ACTION_COUNT, dueling=False, dropout=0.0)
+    return len(onnx_bytes(network.exported())) + len(
+        pack({"network": network.state_dict(), "target": network.state_dict()})
+    )
 
 
 def compressed(path: Path, size: int) -> int:

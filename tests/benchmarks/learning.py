@@ -18,9 +18,9 @@ import torch
 
 from supervisor.contract import Params
 from tests.support.arena_trials import default_params
-from trainers.algorithms.dqn import Args, DoubleDQN
+from trainers.algorithms.dqn import NAMES, Args, DoubleDQN
 from trainers.arena.arena import Arena
-from trainers.arena_target import FIGHTS, NAMES
+from trainers.models.combat_dqn import FIGHTS
 from trainers.parameters import fields, group
 
 ARCHETYPES = ("aggressive", "defensive", "mage", "ranged", "support", "tank")

@@ -25,7 +25,9 @@ from supervisor.journal.recovery import recover_reading
 from supervisor.promotion.wilson import Z_95, wilson_interval
 from supervisor.record import Record
 from supervisor.seeds import derive_seed
-from trainers.evaluate import ArenaPlayer, load_policy
+from trainers.catalogue import model_type
+from trainers.evaluate import load_session
+from trainers.learner import Case
 
 LOOK_S = 5.0
 
@@ -98,8 +100,9 @@ def report(run_dir: Path, target: str, games: int) -> int:
 
 def play(run_dir: Path, model_sha256: str | None, target: str, level: int, seed: int, games: int) -> list[float]:
     assert model_sha256 is not None
-    policy = load_policy(run_dir / "models" / f"{model_sha256}.onnx", model_sha256)
-    return ArenaPlayer(policy, target.split("/", maxsplit=1)[0], level).play(seed, games)
+    session = load_session(run_dir / "models" / f"{model_sha256}.onnx", model_sha256)
+    archetype, name = target.split("/", maxsplit=1)
+    return model_type(name).player(Case(archetype, level, {}), session).play(seed, games)
 
 
 def show(name: str, version: str | None, scores: list[float]) -> None:

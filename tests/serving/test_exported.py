@@ -16,9 +16,8 @@ from trainers.networks.mlp import QNetwork
 @pytest.mark.parametrize("hidden", [[128, 128], [1024, 512, 256, 128, 64]])
 def test_an_exported_network_is_served_and_answers_as_it_did(hidden: list[int], dueling: bool) -> None:
     network = QNetwork(64, hidden, 10, dueling=dueling).eval()
-    layers = network.layers()
-    data = export.mlp_bytes(layers, "state", "q_values")
-    session = build(data, export.interface(layers, "state", "q_values"), 256, Leash())
+    exported = network.exported()
+    session = build(export.onnx_bytes(exported), export.interface(exported), 256, Leash())
     states = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32)
     with torch.no_grad():
         expected = network(torch.from_numpy(states)).numpy()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.arena.arena import Arena, Step
+from trainers.arena.games import Policy, play_games
 from trainers.arena.randomness import uniforms
 from trainers.arena.rules import ACTIONS, Ints
 
@@ -27,3 +28,22 @@ def play(arena: Arena, seeds: NDArray[np.uint64], ticks: int) -> list[Step]:
 def always(action: int) -> Callable[[NDArray[np.float32]], Ints]:
     """A policy of one action."""
     return lambda observation: np.full(len(observation), action, np.int64)
+
+
+def combat_scores(
+    policy: Policy,
+    archetype: str,
+    level: int,
+    first_seed: int,
+    games: int,
+    rows: int = 128,
+    strength: float | None = None,
+) -> NDArray[np.float64]:
+    """Scored combat fights of a policy that remembers nothing."""
+    return play_games(
+        lambda: policy,
+        lambda width: Arena(width, archetype, level, reopen=False, strength=strength),
+        first_seed,
+        games,
+        rows,
+    )

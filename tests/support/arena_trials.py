@@ -9,7 +9,7 @@ from pathlib import Path
 from supervisor.contract import Params, TrialSpec, Version
 from supervisor.search.definitions import BUILT_IN, load_definitions
 from supervisor.search.target import TargetDefinition
-from trainers.arena_target import FIGHTS
+from trainers.models.combat_dqn import FIGHTS
 from trainers.single import single_spec
 from trainers.target import StopRequested
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from supervisor.contract import Params, TrialResult, Version, as_json, parse
 from supervisor.errors import TrialError
@@ -16,8 +19,10 @@ from trainers import arena_target, weights
 from trainers.arena.arena import Arena
 from trainers.arena_target import ArenaTarget
 from trainers.build_stage import build_stage
-from trainers.evaluate import OnnxPolicy
+from trainers.evaluate import OnnxSession
+from trainers.learner import Exported
 from trainers.ledger import Ledger
+from trainers.models.combat_dqn import FIGHTS, REHEARSED_FIGHTS
 from trainers.single import Undisturbed, train_and_score
 from trainers.target import Built
 
@@ -35,6 +40,10 @@ def refusal(tmp_path: Path, **changes) -> TrialError:
     return caught.value
 
 
+def answers(model: Path, states: np.ndarray) -> np.ndarray:
+    return OnnxSession(model.read_bytes()).run({"state": states})["q_values"]
+
+
 def stored(run_dir: Path, built: Built) -> Version:
     """The candidate as a version in the run folder's store."""
     assert built.model is not None
@@ -48,7 +57,7 @@ def stored(run_dir: Path, built: Built) -> Version:
 
 def test_a_candidate_has_its_files_its_interface_and_what_the_guards_ask_for(tmp_path: Path) -> None:
     _, built = build(tmp_path)
-    assert built.steps == 10 * arena_target.FIGHTS
+    assert built.steps == 10 * FIGHTS
     assert built.interface is not None
     assert (dict(built.interface.inputs), dict(built.interface.outputs)) == ({"state": (0, 64)}, {"q_values": (0, 10)})
     assert set(built.measured) == {
@@ -70,14 +79,13 @@ def test_a_candidate_has_its_files_its_interface_and_what_the_guards_ask_for(tmp
 def test_the_measured_reward_is_the_mean_of_whole_fights_in_points(tmp_path: Path) -> None:
     _, built = build(tmp_path, params={"reward.scale": 0.3, "reward.kills": 0.0})
     assert built.model is not None
-    policy = OnnxPolicy(built.model.read_bytes())
-    first_seed = 7 + 10 * arena_target.FIGHTS + arena_target.FIGHTS
+    first_seed = 7 + 10 * FIGHTS + arena_target.UNSEEN
     totals = []
-    for seed in range(first_seed, first_seed + arena_target.MEASURED_FIGHTS):
+    for seed in range(first_seed, first_seed + REHEARSED_FIGHTS):
         arena = Arena(1, "aggressive", 1, reopen=False)
         observation, total = arena.start([seed]), 0.0
         while arena.active.any():
-            step = arena.step(policy(observation))
+            step = arena.step(answers(built.model, observation).argmax(1))
             observation, total = step.observation, total + float(step.reward[0])
         totals.append(total)
     assert built.measured["reward"] == pytest.approx(100 * sum(totals) / len(totals), rel=1e-4)
@@ -95,27 +103,27 @@ def test_two_builds_of_one_spec_agree_in_all_but_the_latencies(tmp_path: Path) -
     assert one.model.read_bytes() != other.model.read_bytes()
 
 
+def with_head(monkeypatch: pytest.MonkeyPatch, change: Callable[[Tensor, Tensor], object]) -> None:
+    """Files are written from networks whose last layer was changed."""
+    honest = arena_target.onnx_bytes
+
+    def dishonest(exported: Exported) -> bytes:
+        network = copy.deepcopy(exported.network).requires_grad_(False)
+        change(network.advantage.weight, network.advantage.bias)
+        return honest(replace(exported, network=network))
+
+    monkeypatch.setattr(arena_target, "onnx_bytes", dishonest)
+
+
 def test_a_file_that_answers_otherwise_than_the_network_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = arena_target.mlp_bytes
-
-    def shifted(layers, input_name: str, output_name: str) -> bytes:
-        weight, bias = layers[-1]
-        return honest([*layers[:-1], (weight, bias + 0.25)], input_name, output_name)
-
-    monkeypatch.setattr(arena_target, "mlp_bytes", shifted)
+    with_head(monkeypatch, lambda weight, bias: bias.add_(0.25))
     assert build(tmp_path)[1].measured["onnx_difference"] == pytest.approx(0.25, rel=1e-3)
 
 
 def test_weights_that_are_not_finite_are_noticed_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = arena_target.mlp_bytes
-
-    def broken(layers, input_name: str, output_name: str) -> bytes:
-        weight, bias = layers[-1]
-        return honest([*layers[:-1], (weight * float("nan"), bias)], input_name, output_name)
-
-    monkeypatch.setattr(arena_target, "mlp_bytes", broken)
+    with_head(monkeypatch, lambda weight, bias: weight.mul_(float("nan")))
     measured = build(tmp_path)[1].measured
     assert (measured["finite"], measured["onnx_difference"]) == (0.0, pytest.approx(3.4e38, rel=0.01))
 
@@ -150,7 +158,7 @@ def test_a_warm_start_goes_on_from_the_version_with_little_exploration(tmp_path:
     def distance(built: Built) -> float:
         assert first.model is not None
         assert built.model is not None
-        q, origin = (OnnxPolicy(path.read_bytes()).outputs(states) for path in (built.model, first.model))
+        q, origin = (answers(path, states) for path in (built.model, first.model))
         return float(np.abs(q - origin).mean())
 
     assert distance(warm) < distance(cold) / 3
@@ -166,7 +174,7 @@ def test_a_warm_start_changes_nothing_where_only_the_kind_of_head_differs(tmp_pa
     assert first.model is not None
     assert other.model is not None
     states = np.random.default_rng(0).random((256, 64), dtype=np.float32)
-    before, after = (OnnxPolicy(path.read_bytes()).outputs(states) for path in (first.model, other.model))
+    before, after = (answers(path, states) for path in (first.model, other.model))
     assert np.abs(after - before).max() < 1e-5
 
 
@@ -228,7 +236,7 @@ def test_a_model_type_or_level_that_does_not_exist_is_refused(tmp_path: Path) ->
 
 def test_numbers_that_blow_up_end_the_trial_with_their_reason(tmp_path: Path) -> None:
     error = refusal(tmp_path, rows=30, params={**RESUME_PARAMS, "training.learning_rate": 1e20})
-    assert error.reason == "nan"
+    assert error.reason == "diverged"
     assert "gradient step" in error.detail
 
 

@@ -10,12 +10,12 @@ import hashlib, os, sys
 os.chdir(sys.argv[1])
 import torch
 from trainers import weights
-from trainers.export import mlp_bytes
+from trainers.export import onnx_bytes
 from trainers.networks.mlp import QNetwork
 torch.manual_seed(5)
 network = QNetwork(64, (32, 16), 10, dueling=True)
 data = {"final.pt": weights.pack({"network": network.state_dict(), "t": 7}),
-        "model.onnx": mlp_bytes(network.layers(), "state", "q_values")}
+        "model.onnx": onnx_bytes(network.exported())}
 for name, content in data.items():
     print(name, hashlib.sha256(content).hexdigest())
 """

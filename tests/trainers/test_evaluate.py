@@ -8,25 +8,38 @@ import torch
 
 from supervisor.errors import TrialError
 from supervisor.journal import durable
-from trainers.evaluate import ROWS, ArenaPlayer, OnnxPolicy, entropy_bits, load_policy
-from trainers.export import mlp_bytes
+from trainers.evaluate import ROWS, GreedyPolicy, OnnxSession, entropy_bits, load_session
+from trainers.export import onnx_bytes
+from trainers.learner import Case, Exported
+from trainers.models.combat_dqn import CombatDqn
 from trainers.networks.mlp import QNetwork
+from trainers.target import Player
 
 
 def model_bytes(seed: int = 0) -> bytes:
     torch.manual_seed(seed)
-    return mlp_bytes(QNetwork(64, (128, 128), 10).layers(), "state", "q_values")
+    return onnx_bytes(QNetwork(64, (128, 128), 10).exported())
 
 
-def mixed_player() -> tuple[ArenaPlayer, list[float]]:
+def linear_bytes(weight: torch.Tensor, bias: torch.Tensor) -> bytes:
+    network = torch.nn.Linear(64, 10)
+    network.load_state_dict({"weight": weight, "bias": bias})
+    return onnx_bytes(Exported(network, {"state": (64,)}, {"q_values": (10,)}))
+
+
+def outputs(session: OnnxSession, states: np.ndarray) -> np.ndarray:
+    return session.run({"state": states})["q_values"]
+
+
+def mixed_player() -> tuple[Player, list[float]]:
     """A side that wins some and loses some of 2 * ROWS + 9 games, whatever the levels are calibrated to."""
     for action in range(10):
         torch.manual_seed(action)
         bias = torch.zeros(10)
         bias[action] = 0.3
-        data = mlp_bytes([(0.2 * torch.rand(10, 64), bias)], "state", "q_values")
+        data = linear_bytes(0.2 * torch.rand(10, 64), bias)
         for archetype in ("tank", "support", "mage", "aggressive"):
-            player = ArenaPlayer(OnnxPolicy(data), archetype, 1)
+            player = CombatDqn().player(Case(archetype, 1, {}), OnnxSession(data))
             scores = player.play(1000, 2 * ROWS + 9)
             if 0.1 < sum(scores) / len(scores) < 0.9:
                 return player, scores
@@ -41,16 +54,16 @@ def test_a_score_does_not_depend_on_how_games_are_grouped_into_calls() -> None:
 
 
 def test_an_answer_does_not_depend_on_its_row_or_on_its_neighbours() -> None:
-    policy = OnnxPolicy(model_bytes())
+    session = OnnxSession(model_bytes())
     rng = np.random.default_rng(0)
     states = rng.random((ROWS, 64), dtype=np.float32)
-    answers = policy.outputs(states)
+    answers = outputs(session, states)
     for _ in range(20):
         order = rng.permutation(ROWS)
-        assert policy.outputs(states[order]).tobytes() == answers[order].tobytes()
+        assert outputs(session, states[order]).tobytes() == answers[order].tobytes()
     alone = rng.random((ROWS, 64), dtype=np.float32)
     alone[17] = states[17]
-    assert policy.outputs(alone)[17].tobytes() == answers[17].tobytes()
+    assert outputs(session, alone)[17].tobytes() == answers[17].tobytes()
 
 
 def test_a_model_file_is_played_only_with_its_own_hash(tmp_path: Path) -> None:
@@ -59,13 +72,13 @@ def test_a_model_file_is_played_only_with_its_own_hash(tmp_path: Path) -> None:
     path.write_bytes(data)
     sha256 = durable.sha256_bytes(data)
     states = np.ones((2, 64), np.float32)
-    assert load_policy(path, sha256).outputs(states).tobytes() == OnnxPolicy(data).outputs(states).tobytes()
+    assert outputs(load_session(path, sha256), states).tobytes() == outputs(OnnxSession(data), states).tobytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(TrialError, match=sha256):
-        load_policy(path, sha256)
+        load_session(path, sha256)
     path.unlink()
     with pytest.raises(TrialError, match="unknown_version"):
-        load_policy(path, sha256)
+        load_session(path, sha256)
 
 
 def test_entropy_is_log2_of_the_number_of_equally_common_actions() -> None:
@@ -76,6 +89,7 @@ def test_entropy_is_log2_of_the_number_of_equally_common_actions() -> None:
 
 def test_the_best_action_is_taken_and_of_equals_the_first() -> None:
     weight, bias = torch.zeros(10, 64), torch.tensor([0.0, 1, 5, 2, 5, 0, 0, 0, 0, 0])
-    policy = OnnxPolicy(mlp_bytes([(weight, bias)], "state", "q_values"))
+    session = OnnxSession(linear_bytes(weight, bias))
+    policy = GreedyPolicy(session, "state", "q_values")
     assert policy(np.ones((3, 64), np.float32)).tolist() == [2, 2, 2]
-    assert policy.latency_s(np.ones((3, 64), np.float32)) > 0
+    assert session.latency_s({"state": np.ones((3, 64), np.float32)}) > 0

@@ -14,9 +14,10 @@ import pytest
 from supervisor.journal import durable
 from tests.support.arena_trials import RESUME_PARAMS, StopAt, default_params, small_spec, trial_folder
 from trainers import arena_target, weights
-from trainers.algorithms.dqn import Args, DoubleDQN
+from trainers.algorithms.dqn import NAMES, Args, DoubleDQN
 from trainers.arena.arena import Arena
-from trainers.arena_target import FIGHTS, NAMES, ArenaTarget
+from trainers.arena_target import ArenaTarget
+from trainers.models.combat_dqn import FIGHTS
 from trainers.parameters import fields
 from trainers.single import Undisturbed
 from trainers.target import StopRequested

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -21,7 +21,8 @@ from torch.nn import functional
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.replay import Replay
-from trainers.networks.mlp import QNetwork, Weights
+from trainers.learner import Exported
+from trainers.networks.mlp import QModel, QNetwork, Weights
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -78,6 +79,15 @@ class Args:
 
 
 _COUNTS = ("n_step", "batch_size", "updates", "target_interval")
+
+_ELSEWHERE = {
+    "learning_rate": "training.learning_rate",
+    "exploration_noise": "training.exploration_noise",
+}
+"""Fields that an archetype has its own default for."""
+
+NAMES: Mapping[str, str] = {name: _ELSEWHERE.get(name, f"dqn.{name}") for name in Args.__dataclass_fields__}
+"""Each field's parameter in the search space."""
 
 
 class Step(Protocol):
@@ -138,6 +148,7 @@ class DoubleDQN:
     inputs: int
     outputs: int
     start: Mapping[str, Weights] | None = None
+    network: Callable[[], QModel] | None = None  # makes another one than the layers of `args`
     means: Means = field(default_factory=Means)
     t: int = 0  # steps of all fights
     gradient_steps: int = 0
@@ -146,7 +157,7 @@ class DoubleDQN:
         args, fights = self.args, self.environment.rows
         torch.manual_seed(self.seed)
         self.last_t = max(1, self.steps // fights)
-        self.q = QNetwork(self.inputs, args.widths, self.outputs, args.dueling, args.dropout).eval()
+        self.q = (self.network or self._layers)().eval()
         self.q_target = copy.deepcopy(self.q).requires_grad_(False)
         self.warm = False
         if self.start is not None:
@@ -163,6 +174,9 @@ class DoubleDQN:
         self._seen = torch.zeros(fights, self.inputs)
         self._s = torch.zeros(args.batch_size, self.inputs)
         self._s_next = torch.zeros(args.batch_size, self.inputs)
+
+    def _layers(self) -> QModel:
+        return QNetwork(self.inputs, self.args.widths, self.outputs, self.args.dueling, self.args.dropout)
 
     @property
     def finished(self) -> bool:
@@ -232,7 +246,7 @@ class DoubleDQN:
     def _note_gradient_step(self, error: Floats, q_value: float, loss: float) -> None:
         td_error = float(error.mean())
         if not np.isfinite(td_error):
-            raise TrialError(Reason.NAN, f"the TD error is {td_error} at gradient step {self.gradient_steps}")
+            raise TrialError(Reason.DIVERGED, f"the TD error is {td_error} at gradient step {self.gradient_steps}")
         pace = 1.0 / min(self.gradient_steps, AVERAGED_GRADIENT_STEPS)
         self.means.td_error += (td_error - self.means.td_error) * pace
         self.means.q_value += (q_value - self.means.q_value) * pace
@@ -275,6 +289,9 @@ class DoubleDQN:
             "means": dict(vars(self.means)),
             "fights": {"return": self._return, "length": self._length},
         }
+
+    def exported(self) -> Exported:
+        return self.q.exported()
 
     def load_state(self, saved: Mapping[str, object]) -> None:
         """Go on from `state()`, as `weights.unpack` gives it back: with tensors for arrays."""

@@ -1,6 +1,7 @@
-"""The calibrated levels: how strong and how skilled the traditional AI is, per archetype.
+"""The calibrated levels: how strong and how skilled the traditional AI is, per model type and archetype.
 
-`levels.json` is written by `tools/calibrate_arena.py`; rates are never compared across levels.
+`levels/<model type>.json` is written by `tools/calibrate_arena.py` (combat_dqn) and `tools/calibrate_models.py`; rates
+are never compared across levels.
 """
 
 from __future__ import annotations
@@ -23,38 +24,45 @@ DITHER: Final = (0.3, 0.2, 0.1, 0.05, 0.0)
 """By level: how often the traditional AI answers a wind-up, and how often it does nothing."""
 
 
-_FILE = Path(__file__).with_name("levels.json")
+_FOLDER = Path(__file__).with_name("levels")
+COMBAT: Final = "combat_dqn"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """One archetype's row of `levels.json`."""
+    """One archetype's row of a file."""
 
     start_level: int  # the level at which a default configuration wins 40 to 60 %
     strength: tuple[float, ...]  # of the foe, by level
     measured: Mapping[str, float]  # win rates of untrained networks and default configurations, see the script
 
 
+def file_of(model_type: str) -> Path:
+    """Where a model type's calibration lies."""
+    return _FOLDER / f"{model_type}.json"
+
+
 @cache
-def calibrations() -> Mapping[str, Calibration]:
-    """The committed calibration of every archetype."""
-    found = json.loads(_FILE.read_text(encoding="utf-8"))["archetypes"]
+def calibrations(model_type: str = COMBAT) -> Mapping[str, Calibration]:
+    """The committed calibration of every archetype; of a model type without one, that of combat."""
+    path = file_of(model_type)
+    found = json.loads((path if path.exists() else file_of(COMBAT)).read_text(encoding="utf-8"))["archetypes"]
     return {name: parse(Calibration, row) for name, row in found.items()}
 
 
 def calibrated_fingerprint() -> str:
-    """Of the arena that `levels.json` was measured in; see `fingerprint`."""
-    return str(json.loads(_FILE.read_text(encoding="utf-8"))["fingerprint"])
+    """Of the arena that combat_dqn was calibrated in; see `fingerprint`."""
+    return str(json.loads(file_of(COMBAT).read_text(encoding="utf-8"))["fingerprint"])
 
 
-def start_level(archetype: str) -> int:
+def start_level(archetype: str, model_type: str = COMBAT) -> int:
     """The level at which a search of this archetype begins."""
-    return calibrations()[archetype].start_level
+    return calibrations(model_type)[archetype].start_level
 
 
-def strength(archetype: str, level: int) -> float:
+def strength(archetype: str, level: int, model_type: str = COMBAT) -> float:
     """The foe's strength. Raises ValueError for a level or an archetype that does not exist."""
-    found = calibrations()
+    found = calibrations(model_type)
     if archetype not in found:
         raise ValueError(f"archetype {archetype!r} does not exist; there are {', '.join(sorted(found))}")
     if not 1 <= level <= LEVELS:

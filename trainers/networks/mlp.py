@@ -8,11 +8,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from trainers.learner import Exported
+
 Weights = Mapping[str, Tensor]
 """A network's `state_dict`."""
 
 
-class QNetwork(nn.Module):
+class QModel(nn.Module):
+    """What Double DQN asks of its network besides values for observations."""
+
+    def adopt(self, weights: Weights) -> bool:
+        """Copy every tensor that fits; True if all of them came."""
+        raise NotImplementedError
+
+    def exported(self) -> Exported:
+        """The network as it answers in production."""
+        raise NotImplementedError
+
+
+class QNetwork(QModel):
     """state [batch, inputs] float32 -> Q-values [batch, outputs] float32.
 
     Dueling: Q = V + A - mean(A). Dropout stands behind every hidden layer and only acts in training mode.
@@ -22,6 +36,7 @@ class QNetwork(nn.Module):
         self, inputs: int, hidden: Sequence[int], outputs: int, dueling: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        self.inputs, self.hidden_widths = inputs, tuple(hidden)
         widths = [inputs, *hidden]
         hidden_layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
         self.hidden = nn.ModuleList(hidden_layers)
@@ -43,11 +58,11 @@ class QNetwork(nn.Module):
         value: Tensor = self.value(state)
         return value + advantage - advantage.mean(1, keepdim=True)
 
-    def layers(self) -> list[tuple[Tensor, Tensor]]:
-        """The same function as (weight [out, in], bias [out]) of plain layers with ReLU between."""
-        plain = [(layer.weight.detach(), layer.bias.detach()) for layer in self.hidden if isinstance(layer, nn.Linear)]
-        head = with_one_head(self.state_dict())
-        return [*plain, (head["advantage.weight"], head["advantage.bias"])]
+    def exported(self) -> Exported:
+        """The same function as plain layers with ReLU between: a dueling network's heads are folded into one."""
+        plain = QNetwork(self.inputs, self.hidden_widths, self.advantage.out_features)
+        plain.load_state_dict(with_one_head(self.state_dict()))
+        return Exported(plain.eval(), {"state": (self.inputs,)}, {"q_values": (self.advantage.out_features,)})
 
     def adopt(self, weights: Weights) -> bool:
         """Copy every tensor that fits, from a network with another kind of head too; True if all of them came."""

@@ -1,0 +1,53 @@
+"""combat_dqn: which of ten combat actions to take, from 64 numbers; Double DQN against the traditional AI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import numpy as np
+
+from trainers.algorithms import dqn
+from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH, Arena
+from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
+from trainers.evaluate import FightPlayer, GreedyPolicy, entropy_bits, rehearse
+from trainers.learner import Case, Rehearsal, Session, State
+from trainers.networks.mlp import Weights
+
+FIGHTS: Final = 512
+REHEARSED_FIGHTS: Final = 128
+INPUT, OUTPUT = "state", "q_values"
+
+
+class CombatDqn:
+    """A ModelType."""
+
+    args = dqn.Args
+    names: Mapping[str, str] = dqn.NAMES
+
+    def learner(self, case: Case, args: dqn.Args, steps: int, seed: int, start: State | None) -> dqn.DoubleDQN:
+        """`steps` are environment steps."""
+        arena = _arena(FIGHTS, case, seed)
+        weights = cast(Mapping[str, Weights] | None, start)
+        return dqn.DoubleDQN(args, arena, steps, seed, OBSERVATION_WIDTH, ACTION_COUNT, weights)
+
+    def player(self, case: Case, session: Session) -> FightPlayer:
+        policy = GreedyPolicy(session, INPUT, OUTPUT)
+        return FightPlayer(lambda: policy, lambda rows: Arena(rows, case.archetype, case.level, reopen=False))
+
+    def rehearse(self, case: Case, session: Session, first_seed: int) -> Rehearsal:
+        """The reward is under the archetype's default weights: those being searched would praise themselves."""
+        judged = Case(case.archetype, case.level, {})
+        policy = GreedyPolicy(session, INPUT, OUTPUT)
+        states, reward = rehearse(policy, _arena(REHEARSED_FIGHTS, judged, first_seed, reopen=False))
+        measured = {
+            "entropy_bits": entropy_bits(policy(states), ACTION_COUNT),
+            "reward": reward * POINTS_PER_REWARD,
+        }
+        return Rehearsal({INPUT: states}, measured)
+
+
+def _arena(rows: int, case: Case, first_seed: int, reopen: bool = True) -> Arena:
+    arena = Arena(rows, case.archetype, case.level, effective_weights(case.archetype, case.rewards), reopen=reopen)
+    arena.start(np.arange(first_seed, first_seed + rows, dtype=np.uint64))
+    return arena
