@@ -35,6 +35,7 @@ class OnnxSession:
         options.use_deterministic_compute = True
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._outputs = [value.name for value in self._session.get_outputs()]
+        self.shapes = {value.name: tuple(value.shape[1:]) for value in self._session.get_inputs()}
 
     def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
         """All outputs by name."""

@@ -76,6 +76,10 @@ class Learner(Protocol):
 class Session(Protocol):
     """A model file, ready to answer."""
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of the inputs, without the batch: a recurrent state's, or how long a window is."""
+
     def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
         """All outputs by name; the first dimension of everything is the rows."""
 
