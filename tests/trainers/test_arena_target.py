@@ -80,12 +80,12 @@ def test_the_measured_reward_is_the_mean_of_whole_fights_in_points(tmp_path: Pat
     _, built = build(tmp_path, params={"reward.scale": 0.3, "reward.kills": 0.0})
     assert built.model is not None
     first_seed = 7 + 10 * FIGHTS + arena_target.UNSEEN
-    totals = []
+    totals, session = [], OnnxSession(built.model.read_bytes())
     for seed in range(first_seed, first_seed + REHEARSED_FIGHTS):
         arena = Arena(1, "aggressive", 1, reopen=False)
         observation, total = arena.start([seed]), 0.0
         while arena.active.any():
-            step = arena.step(answers(built.model, observation).argmax(1))
+            step = arena.step(session.run({"state": observation})["q_values"].argmax(1))
             observation, total = step.observation, total + float(step.reward[0])
         totals.append(total)
     assert built.measured["reward"] == pytest.approx(100 * sum(totals) / len(totals), rel=1e-4)

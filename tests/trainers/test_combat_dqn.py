@@ -10,6 +10,8 @@ from trainers.parameters import fields, group
 
 
 class TestCombatDqn(LearnerConformance):
+    idle_parts = frozenset({"patience"})  # which is off
+
     def make_learner(self, seed: int) -> Learner:
         params = {**default_params(), **RESUME_PARAMS, "dqn.learning_starts": 4, "dqn.replay_rows": 16}
         rewards = group(params, "reward")

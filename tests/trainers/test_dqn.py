@@ -19,6 +19,8 @@ ARGS = Args(
     gamma=0.8,
     n_step=1,
     batch_size=64,
+    accumulation=1,
+    amp=False,
     updates=4,
     target_interval=20,
     replay_rows=64,
@@ -31,6 +33,7 @@ ARGS = Args(
     dueling=False,
     hidden="32,32",
     dropout=0.0,
+    patience=0,
 )
 
 
@@ -176,7 +179,7 @@ def test_a_warm_start_explores_little_from_the_beginning() -> None:
 
 def test_the_learning_rate_falls_to_its_last_share() -> None:
     training = run(learner(rows=100))
-    assert training.optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
+    assert training.updater.learning_rate == pytest.approx(3e-4)
 
 
 def test_the_target_network_follows_every_so_many_gradient_steps() -> None:

@@ -8,24 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from supervisor.journal import durable
-from tests.support.arena_trials import RESUME_PARAMS, StopAt, default_params, small_spec, trial_folder
+from tests.support.arena_trials import RESUME_PARAMS, StopAt, small_spec, trial_folder
 from trainers import arena_target, weights
-from trainers.algorithms.dqn import NAMES, Args, DoubleDQN
-from trainers.arena.arena import Arena
 from trainers.arena_target import ArenaTarget
 from trainers.models.combat_dqn import FIGHTS
-from trainers.parameters import fields
 from trainers.single import Undisturbed
 from trainers.target import StopRequested
 
 ROWS = 24
 KILLED_AT = 15
 Files = tuple[tuple[str, str], dict[str, float]]
-End = tuple[str, dict[str, float]]
 
 KILL = """
 import os, signal, sys
@@ -102,53 +97,6 @@ def test_with_its_newest_point_damaged_it_goes_on_from_the_one_before(tmp_path: 
     assert point[0] == 5 * FIGHTS
     ArenaTarget(spec, folder, Undisturbed()).build(spec.params, folder)
     assert built_hashes(folder) == undisturbed[0]
-
-
-def learner(seed: int) -> DoubleDQN:
-    params = {**default_params(), **RESUME_PARAMS, "dqn.learning_starts": 4, "dqn.replay_rows": 16}
-    args = fields(Args, NAMES, {name: value for name, value in params.items() if not name.startswith("reward.")})
-    arena = Arena(64, "aggressive", 1)
-    arena.start(np.arange(seed, seed + 64))
-    return DoubleDQN(args, arena, ROWS * 64, seed, 64, 10)
-
-
-def finish(training: DoubleDQN) -> End:
-    while not training.finished:
-        training.advance()
-    return durable.sha256_bytes(weights.pack(training.final())), training.metrics()
-
-
-@pytest.fixture(scope="module")
-def whole_end() -> End:
-    return finish(learner(seed=1))
-
-
-def halfway() -> dict[str, object]:
-    training = learner(seed=1)
-    for _ in range(KILLED_AT):
-        training.advance()
-    return weights.unpack(weights.pack(training.state()))
-
-
-def test_a_learner_made_with_another_seed_takes_over_all_of_the_saved_one(whole_end: End) -> None:
-    other = learner(seed=2)
-    other.advance()
-    other.load_state(halfway())
-    assert finish(other) == whole_end
-
-
-@pytest.mark.parametrize(
-    "part", ["network", "target", "optimizer", "replay", "environment", "torch_rng", "counters", "means", "fights"]
-)
-def test_every_part_of_the_saved_state_is_needed(part: str, whole_end: End) -> None:
-    """Without it the end is another one: a part that could be left out would make the test above blind."""
-    fresh = learner(seed=2)
-    for _ in range(KILLED_AT):
-        fresh.advance()
-    foreign = weights.unpack(weights.pack(fresh.state()))[part]
-    other = learner(seed=2)
-    other.load_state({**halfway(), part: foreign})
-    assert finish(other) != whole_end
 
 
 def test_a_full_disk_while_saving_does_not_end_the_training(

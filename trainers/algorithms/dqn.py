@@ -10,17 +10,20 @@ import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
+from trainers.algorithms.patience import Patience
 from trainers.algorithms.replay import Replay
+from trainers.algorithms.updates import UpdateArgs, Updater
 from trainers.learner import Exported
 from trainers.networks.mlp import QModel, QNetwork, Weights
 
@@ -48,6 +51,8 @@ class Args:
     gamma: float  # discount per tick
     n_step: int  # rewards summed before the bootstrap
     batch_size: int
+    accumulation: int  # parts that a batch is split into, to need less memory
+    amp: bool  # mixed precision, on a GPU
     updates: int  # gradient steps per step of all fights
     target_interval: int  # gradient steps between copies into the target network
     replay_rows: int  # steps of all fights that replay holds
@@ -60,6 +65,7 @@ class Args:
     dueling: bool
     hidden: str  # widths of the hidden layers, "128,128"
     dropout: float
+    patience: int  # of 50 looks at the win rate, how many in a row without a new best end the training; 0: none do
 
     def __post_init__(self) -> None:
         """Raises TrialError that names every value no training can start with."""
@@ -68,6 +74,8 @@ class Args:
             wrong.append(f'hidden must be widths like "128,128", not {self.hidden!r}')
         if self.replay_rows <= self.n_step:
             wrong.append("replay_rows must be above n_step")
+        if self.batch_size % max(1, self.accumulation):
+            wrong.append(f"batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}")
         if self.exploration_fraction <= 0:
             wrong.append("exploration_fraction must be above 0")
         if wrong:
@@ -78,7 +86,7 @@ class Args:
         return tuple(int(width) for width in self.hidden.split(","))
 
 
-_COUNTS = ("n_step", "batch_size", "updates", "target_interval")
+_COUNTS = ("n_step", "batch_size", "accumulation", "updates", "target_interval")
 
 _ELSEWHERE = {
     "learning_rate": "training.learning_rate",
@@ -163,9 +171,11 @@ class DoubleDQN:
         if self.start is not None:
             self.warm = self.q.adopt(self.start["network"])
             self.q_target.adopt(self.start["target"])
-        self.optimizer = torch.optim.AdamW(
-            self.q.parameters(), args.learning_rate, weight_decay=args.weight_decay, fused=True
+        self.updater = Updater(
+            self.q.parameters(),
+            UpdateArgs(args.learning_rate, args.learning_rate_end, args.weight_decay, args.gradient_clip, args.amp),
         )
+        self.patience = Patience(args.patience, self.steps)
         self.replay = Replay(args.replay_rows, fights, self.inputs, args.n_step, args.priority_alpha)
         self._return = np.zeros(fights, np.float64)  # of the fights under way
         self._length = np.zeros(fights, np.int64)
@@ -180,7 +190,7 @@ class DoubleDQN:
 
     @property
     def finished(self) -> bool:
-        return self.t >= self.last_t
+        return self.t >= self.last_t or self.patience.exhausted
 
     @property
     def steps_done(self) -> int:
@@ -204,11 +214,9 @@ class DoubleDQN:
         if self.t >= self.args.learning_starts and self.replay.size:
             share = self.t / self.last_t
             beta = self.args.priority_beta + (1.0 - self.args.priority_beta) * share
-            lr = self.args.learning_rate * (1.0 + (self.args.learning_rate_end - 1.0) * share)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
             for _ in range(self.args.updates):
-                self._learn(rng.random(self.args.batch_size), beta)
+                self._learn(rng.random(self.args.batch_size), beta, share)
+        self.patience.note(self.steps_done, self.means.score)
 
     def _epsilon_greedy(self, state: Floats, rng: np.random.Generator) -> Ints:
         self._seen.numpy()[:] = state
@@ -217,7 +225,7 @@ class DoubleDQN:
         explores = rng.random(len(greedy)) < self.epsilon()
         return np.where(explores, rng.integers(0, self.outputs, len(greedy)), greedy)
 
-    def _learn(self, uniforms: Doubles, beta: float) -> None:
+    def _learn(self, uniforms: Doubles, beta: float, share: float) -> None:
         drawn = self.replay.draw(uniforms, beta)
         followed = self.replay.returns(drawn.index, self.args.gamma)
         s = _gather(self.replay.states, drawn.index, self._s)
@@ -228,25 +236,27 @@ class DoubleDQN:
             q_next = self.q_target(s_next)
             chooser = self.q(s_next) if self.args.double else q_next
             y = R + discount * q_next.gather(1, chooser.argmax(1, keepdim=True))[:, 0]
+        values = torch.empty_like(y)
+
+        def loss_of(part: slice) -> Tensor:
+            q = self.q(s[part]).gather(1, a[part])[:, 0]
+            values[part] = q.detach()
+            return (w[part] * functional.smooth_l1_loss(q, y[part], reduction="none")).mean()
+
+        size = len(y) // self.args.accumulation
+        parts = [slice(k * size, (k + 1) * size) for k in range(self.args.accumulation)]
         self.q.train()
-        q = self.q(s).gather(1, a)[:, 0]
-        loss = (w * functional.smooth_l1_loss(q, y, reduction="none")).mean()
-        self.optimizer.zero_grad(set_to_none=False)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.q.parameters(), self.args.gradient_clip, foreach=True)
-        self.optimizer.step()
+        loss = self.updater.step([partial(loss_of, part) for part in parts], share)
         self.q.eval()
         self.gradient_steps += 1
         if self.gradient_steps % self.args.target_interval == 0:
             self.q_target.load_state_dict(self.q.state_dict())
-        error: Floats = (q.detach() - y).abs().numpy()
-        self._note_gradient_step(error, float(q.detach().mean()), float(loss.detach()))
+        error: Floats = (values - y).abs().numpy()
+        self._note_gradient_step(error, float(values.mean()), loss)
         self.replay.update(drawn.index, error)
 
     def _note_gradient_step(self, error: Floats, q_value: float, loss: float) -> None:
         td_error = float(error.mean())
-        if not np.isfinite(td_error):
-            raise TrialError(Reason.DIVERGED, f"the TD error is {td_error} at gradient step {self.gradient_steps}")
         pace = 1.0 / min(self.gradient_steps, AVERAGED_GRADIENT_STEPS)
         self.means.td_error += (td_error - self.means.td_error) * pace
         self.means.q_value += (q_value - self.means.q_value) * pace
@@ -281,7 +291,8 @@ class DoubleDQN:
         """All that the next step depends on."""
         return {
             **self.final(),
-            "optimizer": self.optimizer.state_dict(),
+            "updater": self.updater.state(),
+            "patience": self.patience.state(),
             "replay": self.replay.state(),
             "environment": dict(self.environment.state()),
             "torch_rng": torch.get_rng_state(),  # dropout's
@@ -298,7 +309,8 @@ class DoubleDQN:
         state = cast(Mapping[str, Mapping[str, object]], saved)
         self.q.load_state_dict(state["network"])
         self.q_target.load_state_dict(state["target"])
-        self.optimizer.load_state_dict(dict(state["optimizer"]))
+        self.updater.load_state(state["updater"])
+        self.patience.load_state(state["patience"])
         self.replay.load_state(_arrays(state["replay"]))
         self.environment.load_state(_arrays(state["environment"]))
         self._observation = self.environment.observation

@@ -67,6 +67,11 @@ class Updater:
         self.steps += 1
         return total
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the step before."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self._low is None else torch.autocast(self._device, self._low)
 
@@ -75,7 +80,7 @@ class Updater:
         finite = loss == loss and abs(loss) != float("inf")
         if finite and (self._scaler.is_enabled() or bool(torch.isfinite(norm))):
             return
-        raise TrialError(Reason.DIVERGED, f"loss {loss}, gradient norm {float(norm)} at step {self.steps + 1}")
+        raise TrialError(Reason.DIVERGED, f"loss {loss}, norm of the gradient {float(norm)} at gradient step {self.steps + 1}")
 
     def state(self) -> State:
         return {

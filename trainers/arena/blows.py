@@ -49,6 +49,8 @@ def strike(f: Fights, orders: Orders, geometry: Geometry, noise: Floats) -> Blow
     power *= (1 - rules.NOISE / 2) + np.float32(rules.NOISE) * noise
     power *= 1 + np.float32(rules.BUFF_FACTOR - 1) * (f.body[BUFFED] > 0)
     power *= lands
+    if f.edge is not None:
+        power[LEARNER] *= np.take_along_axis(f.edge, fired[LEARNER][None], 0)[0]
     # What is left of a blow for each fighter that may be its target, before a guard.
     open_to = np.where(evading, _ZERO, np.where(stunned, np.float32(rules.STUNNED_FACTOR), _ONE)) / sides.armour
     through = np.where(fired == SPELL, np.float32(rules.GUARD_MAGIC), np.float32(rules.GUARD_PHYSICAL))

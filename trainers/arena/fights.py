@@ -80,6 +80,7 @@ class Fights:
     tick: Floats  # (n,)
     seed: Seeds  # (n,)
     active: Bools  # (n,): not decided yet; a decided fight stands still in its row
+    edge: Floats | None = None  # (12, n): what the learner's skills make of its blows; a function of the seeds
 
     @classmethod
     def empty(cls, sides: Sides, n: int) -> Fights:
