@@ -106,12 +106,11 @@ def guard(f: Fights, geometry: Geometry) -> Ints:
 
 
 def steer(f: Fights, geometry: Geometry) -> Ints:
-    """The direction (see COMPASS) that leads to where the archetype likes to stand, shape (n,); 0 once it is there."""
-    want = geometry.learner_foe - np.float32(f.sides.learner.distance)
-    toward = np.stack([geometry.dx[LEARNER], geometry.dy[LEARNER]]) * np.sign(want)
-    turn = COMPASS[0, 1:, None] * toward[0] + COMPASS[1, 1:, None] * toward[1]
-    near_enough = np.abs(want) < np.float32(f.sides.learner.speed / 2)
-    return np.where(near_enough, 0, 1 + turn.argmax(0))
+    """The direction (see COMPASS) toward the foe until the archetype's favourite distance is reached, then 0; (n,)."""
+    toward = COMPASS[0, 1:, None] * geometry.dx[LEARNER] + COMPASS[1, 1:, None] * geometry.dy[LEARNER]
+    fighter = f.sides.learner
+    there = geometry.learner_foe <= np.float32(fighter.distance + fighter.speed / 2)
+    return np.where(there, 0, 1 + toward.argmax(0))
 
 
 def possible(f: Fights) -> Bools:
@@ -129,7 +128,7 @@ def _open(f: Fights) -> Bools:
 
 def _worth_a_bash(f: Fights) -> Bools:
     """It breaks a wind-up that will not go off before, or calls the foe away from the ally."""
-    breaks = f.body[WINDUP, FOE] > 0
+    breaks: Bools = f.body[WINDUP, FOE] > 0
     return breaks | f.aim if f.sides.allied else breaks
 
 
