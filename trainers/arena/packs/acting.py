@@ -51,7 +51,7 @@ def commit(f: Packs, orders: Ints, lines: Lines) -> Acts:
     free = up & f.active & (stun <= 0) & ~winding
     act = np.where(orders <= ASSIST, PRESS, orders)
     distance = at_target(lines.distance, f.aim)
-    ready = _ready(f, distance, lines)
+    ready = within_reach(f, distance, distance, lines)
     for number, order in enumerate(COOLED):
         np.copyto(act, PRESS, where=(orders == order) & ~ready[number])
     np.copyto(act, APPROACH, where=(act == PRESS) & (distance > arms.strike_reach))
@@ -64,7 +64,7 @@ def commit(f: Packs, orders: Ints, lines: Lines) -> Acts:
     begins = act == POWER
     spent = begins * (arms.spells * np.float32(SPELL_MANA)) + (act == TEND) * np.float32(TEND_MANA)
     resting = (act == RETREAT) | (act == REGROUP)
-    mana += arms.rest * np.where(resting, np.float32(1), np.float32(1 / 3)) * (ticking * up) - spent
+    mana += arms.rest * np.where(resting, np.float32(1), np.float32(0.5)) * (ticking * up) - spent
     np.minimum(mana, arms.mana, out=mana)
 
     goes_off = winding & (windup <= 1) & f.active
@@ -78,15 +78,18 @@ def commit(f: Packs, orders: Ints, lines: Lines) -> Acts:
     return Acts(act, fired, spent)
 
 
-def _ready(f: Packs, distance: Floats, lines: Lines) -> list[Bools]:
-    """Whether each could begin each of COOLED now: cooled, paid for, and with something to do it to."""
+def within_reach(f: Packs, distance: Floats, challenged: Floats, lines: Lines) -> list[Bools]:
+    """Whether each could begin each of COOLED now: cooled, paid for, and with something to do it to.
+
+    `distance` (2, pack, n) is to the one a fighter is after, `challenged` to the one it would challenge.
+    """
     cool = f.cooling <= 0
     mana, arms = f.body[MANA], f.arms
     return [
         cool[COOLED.index(POWER)] & (distance <= arms.power_reach) & (mana >= arms.spells * np.float32(SPELL_MANA)),
         cool[COOLED.index(GUARD)],
         cool[COOLED.index(TEND)] & (mana >= np.float32(TEND_MANA)) & _someone_hurt(f, lines),
-        cool[COOLED.index(CHALLENGE)] & (distance <= np.float32(CHALLENGE_REACH)),
+        cool[COOLED.index(CHALLENGE)] & (challenged <= np.float32(CHALLENGE_REACH)),
     ]
 
 

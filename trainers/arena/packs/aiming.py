@@ -29,7 +29,7 @@ def take_aim(f: Packs, orders: Ints, lines: Lines) -> None:
     weakest = health.argmin(1)[::-1, None]
     np.copyto(chosen, weakest, where=orders == WEAKEST)
     np.copyto(chosen, _most_wanted(f, health)[:, None], where=orders == ASSIST)
-    np.copyto(chosen, _menace(f, seen), where=orders == CHALLENGE)
+    np.copyto(chosen, menace(f, seen), where=orders == CHALLENGE)
     np.copyto(f.aim, chosen, where=~bound & f.active)
     np.copyto(f.aim, nearest, where=stale & f.active)
 
@@ -42,7 +42,7 @@ def _most_wanted(f: Packs, health: Floats) -> Ints:
     return rank
 
 
-def _menace(f: Packs, seen: Floats) -> Ints:
+def menace(f: Packs, seen: Floats) -> Ints:
     """For each fighter the nearest of those who are after its weakest mate, else the nearest; (2, pack, n)."""
     share = np.where(f.standing, f.body[HEALTH] / f.arms.health, FAR)
     weakest = share.argmin(1)  # (2, n)

@@ -1,4 +1,4 @@
-"""The pack arena: many fights of a learner's pack against a scripted one, one tick per step.
+"""The pack arena: many fights of a learner's pack against a scripted one, one order per member and step.
 
 (fight seed, actions) fix every number, whatever other fights share the batch and in whatever row.
 """
@@ -16,12 +16,12 @@ from trainers.arena.packs import script
 from trainers.arena.packs.lines import Lines, measure
 from trainers.arena.packs.observation import JOINT_WIDTH, WIDTH, Observer
 from trainers.arena.packs.rewards import member_rewards
-from trainers.arena.packs.rules import LARGEST_PACK, ORDERS, THEIRS, Arms
+from trainers.arena.packs.rules import LARGEST_PACK, ORDER_TICKS, ORDERS, THEIRS, Arms
 from trainers.arena.packs.script import DRAWS, Drill
 from trainers.arena.packs.state import Packs
 from trainers.arena.packs.tick import play_tick
 from trainers.arena.randomness import LANES, uniforms
-from trainers.arena.rewards import effective_weights
+from trainers.arena.rewards import Events, effective_weights
 from trainers.arena.rules import Floats, Ints
 
 OBSERVATION_WIDTH: Final = WIDTH
@@ -30,11 +30,11 @@ ORDER_COUNT: Final = ORDERS
 
 
 class PackStep(NamedTuple):
-    """One tick of every row. Arrays are new ones: they may be kept."""
+    """What became of one order of every member. Arrays are new ones: they may be kept."""
 
     observation: Floats  # (rows, pack, 64): of the next fight where one ended and rows reopen
-    reward: Floats  # (rows, pack): shaped; 0 in rows whose fight is decided
-    done: Bools  # (rows,): the fight ended in this tick
+    reward: Floats  # (rows, pack): shaped, of all its ticks; 0 in rows whose fight is decided
+    done: Bools  # (rows,): the fight ended in this step
     score: Floats  # (rows,): 1, 0.5 or 0 where `done`, -1 elsewhere
 
 
@@ -72,19 +72,33 @@ class PackArena:
         return self._look()
 
     def step(self, actions: Ints) -> PackStep:
-        """Play one tick with the members' orders, integers from 0 to 9 of shape (rows, pack); ValueError for others."""
+        """Let the members' orders stand for ORDER_TICKS ticks: integers from 0 to 9 of shape (rows, pack).
+
+        Raises ValueError for others.
+        """
         f, size = self._packs, self.pack_size
         if actions.shape != (self.rows, size) or actions.min() < 0 or actions.max() >= ORDERS:
             raise ValueError(f"orders must be {self.rows} x {size} integers from 0 to {ORDERS - 1}")
-        u = pack_uniforms(f)
-        told = np.stack([actions.T, script.orders(f, self._lines, THEIRS, self._drill, u[:DRAWS])])
-        events, _, score = play_tick(f, told, self._lines, u[DRAWS:])
-        reward = member_rewards(self.archetype, self.rewards, events).T.copy(order="C")
+        reward = np.zeros((size, self.rows), np.float32)
+        score = np.full(self.rows, -1, np.float32)
+        ordered = np.ascontiguousarray(actions.T)
+        for _ in range(ORDER_TICKS):
+            events, judged = self._tick(ordered)
+            reward += member_rewards(self.archetype, self.rewards, events)
+            np.maximum(score, judged, out=score)
         done = score >= 0
         if self.reopen and done.any():
             ended = np.flatnonzero(done)
             f.open_rows(ended, f.seed[ended] + np.uint64(self.rows))
-        return PackStep(self._look(), reward, done, score)
+        return PackStep(self._look(), reward.T.copy(order="C"), done, score)
+
+    def _tick(self, ordered: Ints) -> tuple[Events, Floats]:
+        f = self._packs
+        u = pack_uniforms(f)
+        told = np.stack([ordered, script.orders(f, self._lines, THEIRS, self._drill, u[:DRAWS])])
+        events, _, score = play_tick(f, told, self._lines, u[DRAWS:])
+        self._lines = measure(f)
+        return events, score
 
     @property
     def observation(self) -> Floats:

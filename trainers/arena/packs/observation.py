@@ -2,12 +2,16 @@
 
 | columns | what |
 |---|---|
-| 0-8 | oneself: health, mana, wind-up, stun, buff, guard; until power, tend and challenge are ready |
+| 0-8 | oneself: health, mana, wind-up, stun, buff, guard; whether power, tend and challenge are out of the question |
 | 9-24 | four mates, the next ones in the pack's order: health, direction in two numbers, foes that are after it |
 | 25-59 | five foes: health, direction, wind-up less stun, whether it is after me, mates after it (and me), its guard |
-| 60-63 | until the guard is ready, ticks left, lead in health, room to the nearest wall |
+| 60-63 | whether the guard is out of the question, ticks left, place in the pack, room to the nearest wall |
 
-Who is not there, in a pack of less than five, and what a fallen member would see, is 0.
+An order is out of the question while it cools (its ticks left as a share; at least a tenth), cannot be paid for or has
+nobody to be done to. The columns `BARS` let a network leave such orders out.
+
+Who is not there, in a pack of less than five, and what a fallen member would see, is 0. By its place in the pack a
+member tells itself from mates who see much the same: with weights in common they would all do the same.
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ from typing import Final
 
 import numpy as np
 
-from trainers.arena.packs.lines import Lines, added, aimed
+from trainers.arena.packs.acting import within_reach
+from trainers.arena.packs.aiming import menace
+from trainers.arena.packs.lines import FAR, Lines, added, aimed, at_target
 from trainers.arena.packs.rules import (
     CHALLENGE,
     COOLDOWN,
@@ -39,6 +45,8 @@ FOE: Final = 7
 MATES_FROM: Final = OWN
 FOES_FROM: Final = MATES_FROM + (LARGEST_PACK - 1) * MATE
 SITUATION_FROM: Final = FOES_FROM + LARGEST_PACK * FOE
+BARS: Final = {POWER: 6, TEND: 7, CHALLENGE: 8, GUARD: SITUATION_FROM}
+"""By order: the column that is above 0 while it is out of the question."""
 
 FIGHTER: Final = 8
 JOINT_WIDTH: Final = 2 * LARGEST_PACK * FIGHTER + 2
@@ -62,10 +70,11 @@ class Observer:
         o = self._columns
         share = np.maximum(f.body[HEALTH] / f.arms.health, _ZERO)
         self._own(o, f, share)
+        self._bars(o, f, lines)
         after = aimed(f.aim) * f.standing[:, :, None]
         self._mates(o, f, share, after)
         self._foes(o, f, lines, share, after)
-        self._situation(o, f, share)
+        self._situation(o, f)
         o *= f.standing[OURS]
         return o.transpose(2, 1, 0).copy(order="C")
 
@@ -96,8 +105,14 @@ class Observer:
         np.multiply(body[STUN], np.float32(1 / STAGGER_STUN), out=o[3])
         np.multiply(body[BUFFED], np.float32(1 / BUFF_TICKS), out=o[4])
         np.multiply(body[GUARDED], np.float32(1 / GUARD_TICKS), out=o[5])
-        for column, order in enumerate((POWER, TEND, CHALLENGE), start=6):
-            _cooldown(o[column], f, order)
+
+    @staticmethod
+    def _bars(o: Floats, f: Packs, lines: Lines) -> None:
+        seen = np.where(f.standing[::-1, None], lines.distance, FAR)
+        near = at_target(lines.distance, f.aim), at_target(lines.distance, menace(f, seen))
+        for number, (order, can) in enumerate(zip(COOLED, within_reach(f, *near, lines), strict=True)):
+            left = f.cooling[number, OURS] * np.float32(1 / COOLDOWN[order])
+            o[BARS[order]] = np.where(can[OURS], _ZERO, np.maximum(left, np.float32(0.1)))
 
     def _mates(self, o: Floats, f: Packs, share: Floats, after: Floats) -> None:
         danger = added(after[THEIRS]) * np.float32(1 / LARGEST_PACK)
@@ -126,16 +141,11 @@ class Observer:
             o[column + 6] = guard[foe] * up[foe]
 
     @staticmethod
-    def _situation(o: Floats, f: Packs, share: Floats) -> None:
-        _cooldown(o[SITUATION_FROM], f, GUARD)
+    def _situation(o: Floats, f: Packs) -> None:
         o[SITUATION_FROM + 1] = 1 - f.tick * np.float32(1 / TICK_LIMIT)
-        o[SITUATION_FROM + 2] = _lead(share)
+        o[SITUATION_FROM + 2] = np.arange(1, len(o[0]) + 1, dtype=np.float32)[:, None] * np.float32(1 / LARGEST_PACK)
         x, y = f.body[X, OURS] * np.float32(1 / FIELD), f.body[Y, OURS] * np.float32(1 / FIELD)
         o[SITUATION_FROM + 3] = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-
-
-def _cooldown(o: Floats, f: Packs, order: int) -> None:
-    np.multiply(f.cooling[COOLED.index(order), OURS], np.float32(1 / COOLDOWN[order]), out=o)
 
 
 def _lead(share: Floats) -> Floats:

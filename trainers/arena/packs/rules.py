@@ -35,18 +35,20 @@ STILL: Final = 11  # stunned, winding up, fallen, or the fight is decided
 OURS, THEIRS = 0, 1
 LARGEST_PACK: Final = 5
 
-TICK_LIMIT: Final = 60
+TICK_LIMIT: Final = 45
+ORDER_TICKS: Final = 3  # how long a member's order stands
 JUDGED_LEAD: Final = 0.05
 """At the tick limit the pack with more health left wins if it leads by this share of a whole pack; less is a draw."""
 
 COOLED: Final = (POWER, GUARD, TEND, CHALLENGE)
-COOLDOWN: Final = {POWER: 6.0, GUARD: 4.0, TEND: 6.0, CHALLENGE: 9.0}
+COOLDOWN: Final = {POWER: 5.0, GUARD: 4.0, TEND: 5.0, CHALLENGE: 7.0}
 CHALLENGE_REACH: Final = 3.0
 CHALLENGE_TICKS: Final = 5.0  # how long the challenged one sees nobody else
 CHALLENGE_POWER: Final = 3.0
+PACE: Final = 1.6  # blows and heals are this much greater than in duels: fights of packs are short
 SPELL_MANA: Final = 24.0
 TEND_MANA: Final = 30.0
-WINDUP_TICKS: Final = 2.0
+WINDUP_TICKS: Final = 1.0
 
 FOES: Final[tuple[Fighter, ...]] = (
     FOE,
@@ -101,13 +103,13 @@ def arms_of(fighter: Fighter) -> dict[str, float]:
     heavy, heavy_reach = (13.0, 12.0) if afar else (17.0, 2.5)
     return {
         "health": fighter.health,
-        "strike": 3.2 * force if afar else 4.5 * fighter.attack,
+        "strike": PACE * (3.2 * force if afar else 4.5 * fighter.attack),
         "strike_reach": 10.0 if afar else 2.0,
-        "power": 15.0 * fighter.magic if casts else heavy * fighter.attack,
+        "power": PACE * (15.0 * fighter.magic if casts else heavy * fighter.attack),
         "power_reach": 10.0 if casts else heavy_reach,
         "spells": float(casts),
-        "bash": CHALLENGE_POWER * fighter.attack,
-        "heal": fighter.heal,
+        "bash": PACE * CHALLENGE_POWER * fighter.attack,
+        "heal": PACE * fighter.heal,
         "mana": fighter.mana,
         "rest": fighter.rest,
         "armour": fighter.armour,
