@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -244,6 +245,54 @@ def gc(
     from supervisor.commands.gc import collect_garbage
 
     return collect_garbage(run_dir, config, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def train(
+    every: Annotated[bool, typer.Option("--all", help="Every archetype and model type.")] = False,
+    archetypes: Annotated[str | None, typer.Option(help="Comma separated. [default: all]")] = None,
+    model_types: Annotated[str | None, typer.Option(help="Comma separated. [default: all]")] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    scale: Annotated[str | None, typer.Option(help="small or full. [default: small]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Hundredths of the model type's budget. [default: 100]")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="[default: the model type's]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the archetype's]")] = None,
+    device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at a time. [default: one per CPU, at most 4]")
+    ] = None,
+    games: Annotated[int, typer.Option(min=100, help="Games or situations per measurement.")] = 1000,
+) -> int:
+    """Train, export, verify and register models; then measure them.
+
+    The default configuration of each; a target that has a version is only measured. The same command goes on.
+    """
+    from supervisor.commands.train import TrainOptions, train_models
+
+    if not (every or archetypes or model_types):
+        raise UsageError("say what: --all, --archetypes aggressive,mage or --model-types combat_dqn,movement_ppo")
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"--device {device}: training runs on the CPU so far; give cpu or auto")
+    at_once = workers or min(4, len(os.sched_getaffinity(0)))
+    flags = {"run.scale": scale, "run.seed": seed, "run.workers": at_once}
+    return train_models(
+        TrainOptions(
+            run_dir,
+            config,
+            archetypes.split(",") if archetypes else [],
+            model_types.split(",") if model_types else [],
+            {name: value for name, value in flags.items() if value is not None},
+            epochs,
+            batch_size,
+            lr,
+            games,
+            at_once,
+        )
+    )
 
 
 @app.command()

@@ -278,6 +278,62 @@ class DuelResult:
     schema: int = SCHEMA
 
 
+@dataclass(frozen=True)
+class ScoreTask:
+    """What a version is to be examined on: games that decide nothing, against its untrained self and a baseline."""
+
+    target: str
+    version: str
+    model_sha256: str
+    params: Params
+    level: int
+    games: int
+    seed: int  # of the first game
+    untrained_seed: int  # of the network that was never trained
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean score in [0, 1] over the task's games, with its 95 % interval (Wilson)."""
+
+    rate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ScoreCard:
+    """How well a version does. The gain is over the untrained network, paired by seed, with its 95 % interval.
+
+    `bar` is the score that a game's baseline reaches on the same seeds: one half where the traditional AI of level 1
+    is the opponent, a simple rule's accuracy where situations are judged.
+    """
+
+    task: ScoreTask
+    untrained: Score
+    trained: Score
+    gain: float
+    gain_low: float
+    gain_high: float
+    first_level: Score  # the trained one's at level 1
+    bar: float
+    bar_name: str
+    parameters: int  # numbers in the network that answers in production
+    measured: Mapping[str, float]  # what guards bound: entropy_bits, reward, accuracy, explained_variance
+    latency_ms: Mapping[str, float]  # P95 by batch_1 and batch_128
+    schema: int = SCHEMA
+
+    @property
+    def learnt(self) -> bool:
+        """Better than the untrained network beyond doubt."""
+        return self.gain_low > 0
+
+    @property
+    def over_the_bar(self) -> bool:
+        """Better than its baseline beyond doubt."""
+        return self.first_level.low > self.bar
+
+
 T = TypeVar("T")
 
 

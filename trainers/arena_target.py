@@ -42,6 +42,7 @@ class ArenaTarget:
         self._spec, self._control = spec, control
         self._models = folder.parent.parent / "models"
         self._type = model_type(spec.model_type)
+        self._step_s: float | None = None  # of the training, where this process did any of it
 
     def build(self, params: Params, work: Path) -> Built:
         """Train for the budget's steps from the newest resume point, export, measure."""
@@ -83,6 +84,7 @@ class ArenaTarget:
         point = weights.load_point(work)
         if point is not None:
             learner.load_state(point[1])
+        began_s, began = time.perf_counter(), learner.steps_done
         saved_s = time.monotonic()
         while not learner.finished:
             stopping = self._control.stop_requested
@@ -93,6 +95,8 @@ class ArenaTarget:
                 self._control.check()
             learner.advance()
             self._control.beat(learner.steps_done)
+        if learner.steps_done > began:
+            self._step_s = (time.perf_counter() - began_s) / (learner.steps_done - began)
         return learner
 
     def _start(self) -> State | None:
@@ -123,7 +127,10 @@ class ArenaTarget:
             interface=interface(exported),
             measured={**agreement, **rehearsal.measured, **latencies_ms},
             metrics={**learner.metrics(), **rehearsal.measured},
-            latency={f"{name}_p95_s": seconds for name, seconds in latencies_s.items()},
+            latency={
+                **{f"{name}_p95_s": seconds for name, seconds in latencies_s.items()},
+                **({} if self._step_s is None else {"training_step_s": self._step_s}),
+            },
         )
 
     def _latencies_s(self, session: OnnxSession, rehearsal: Rehearsal) -> dict[str, float]:

@@ -115,3 +115,7 @@ class ModelType(Protocol):
 
     def rehearse(self, case: Case, session: Session, first_seed: int) -> Rehearsal:
         """Try the file on the seeds from `first_seed` on."""
+
+    def baseline(self, case: Case) -> tuple[str, Player] | None:
+        """A simple rule's name and its side in the same games; None where they are fights against the traditional AI,
+        which is the baseline itself."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -54,11 +54,13 @@ class RunOptions:
     single_iteration: bool = False
     dry_run: bool = False
     requests_only: bool = False  # carry out the promotions and rollbacks that wait, then leave
+    adjust: Callable[[Setup], Setup] = field(default=lambda setup: setup)  # what a command changes of the targets
 
 
 def run_supervisor(options: RunOptions) -> int:
     """Search until stopped; the exit code."""
-    setup = with_folders_seed(options.run_dir, load_setup(options.config, os.environ, options.flags or {}))
+    loaded = load_setup(options.config, os.environ, options.flags or {})
+    setup = options.adjust(with_folders_seed(options.run_dir, loaded))
     if options.requests_only:
         setup = as_last_started(options.run_dir, setup)
     if options.dry_run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from supervisor.serving.session import Arrays, Session
 
 _FORMS = ("state", "states", "inputs")
 _NUMBERS = {float, int}
+_CONTINUOUS = "action"
+_CHOICES = ("values", "logits", "probabilities")
 
 
 def decode(body: bytes, session: Session, max_rows: int) -> Arrays:
@@ -40,17 +42,25 @@ def decode(body: bytes, session: Session, max_rows: int) -> Arrays:
 
 
 def answer(version: str, outputs: Arrays) -> dict[str, Json]:
-    """The result of some rows: all outputs by name, and per row the action of the greatest value.
-
-    `actions` is null where the model has several outputs, or one that does not value actions one by one.
-    """
-    first = next(iter(outputs.values()))
-    actions = first.argmax(axis=1).tolist() if len(outputs) == 1 and first.ndim == 2 else None
+    """The result of some rows: all outputs by name, and what to do per row, see `_actions`."""
     return {
         "version": version,
         "outputs": {name: value.tolist() for name, value in outputs.items()},
-        "actions": actions,
+        "actions": _actions(outputs),
     }
+
+
+def _actions(outputs: Arrays) -> Json:
+    """Per row the choice of the greatest value (of equals the first), or the numbers of a continuous action.
+
+    The output that says so is called `action`, or ends with `values`, `logits` or `probabilities`; of a model with a
+    single output it may be called anything. Null where there is none.
+    """
+    if _CONTINUOUS in outputs:
+        return cast(Json, outputs[_CONTINUOUS].tolist())
+    named = [value for name, value in outputs.items() if name.endswith(_CHOICES)]
+    chosen = (named or list(outputs.values()))[0] if named or len(outputs) == 1 else None
+    return None if chosen is None or chosen.ndim != 2 else cast(Json, chosen.argmax(axis=1).tolist())
 
 
 def decode_version(body: bytes) -> str | None:

@@ -138,7 +138,18 @@ def test_an_answer_names_version_outputs_and_the_best_action() -> None:
     assert payload.answer("v000042", outputs) == expected
 
 
-def test_a_model_of_several_outputs_has_no_action() -> None:
+@pytest.mark.parametrize("name", ["q_values", "direction_logits", "probabilities"])
+def test_of_several_outputs_the_one_that_values_choices_says_what_to_do(name: str) -> None:
+    outputs = {"value": np.zeros((2, 1), np.float32), name: np.array([[0, 5, 1], [2, 0, 2]], np.float32)}
+    assert payload.answer("v000001", outputs)["actions"] == [1, 0]
+
+
+def test_a_continuous_action_is_given_as_its_numbers() -> None:
+    outputs = {"action": np.array([[0.5, -1.0]], np.float32), "value": np.zeros((1, 1), np.float32)}
+    assert payload.answer("v000001", outputs)["actions"] == [[0.5, -1.0]]
+
+
+def test_several_outputs_that_value_nothing_are_no_action() -> None:
     outputs = {"mean": np.zeros((1, 3), np.float32), "spread": np.zeros((1, 3), np.float32)}
     assert payload.answer("v000001", outputs)["actions"] is None
 

@@ -46,6 +46,9 @@ class CombatDqn:
         }
         return Rehearsal({INPUT: states}, measured)
 
+    def baseline(self, case: Case) -> None:
+        """The opponent is the traditional AI itself."""
+
 
 def _arena(rows: int, case: Case, first_seed: int, reopen: bool = True) -> Arena:
     arena = Arena(rows, case.archetype, case.level, effective_weights(case.archetype, case.rewards), reopen=reopen)

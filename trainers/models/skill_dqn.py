@@ -72,6 +72,9 @@ class SkillDqn:
         measured = {"entropy_bits": entropy_bits(policy(seen), SLOTS), "reward": reward * POINTS_PER_REWARD}
         return Rehearsal(_inputs(seen), measured)
 
+    def baseline(self, case: Case) -> None:
+        """The opponent is the traditional AI itself."""
+
 
 class _Policy:
     """The slot of the greatest value."""
