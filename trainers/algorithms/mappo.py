@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch.nn import functional
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.environment import Bools, Episodes, Floats, Ints, arrays
+from trainers.algorithms.pack_rollout import PackRollout, ValueScale
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.updates import UpdateArgs, Updater
 from trainers.learner import Exported, State
@@ -32,9 +34,6 @@ from trainers.networks.lstm import JointCritic, RecurrentActor
 AVERAGED_MINIBATCHES = 200.0
 """The running means over gradient steps forget at this pace."""
 
-VALUE_MEMORY = 0.99
-"""Share of the returns' running mean and spread that a rollout leaves as it was."""
-
 TINY = 1e-6
 CHOICES = 10
 
@@ -43,7 +42,8 @@ CHOICES = 10
 class Args:
     """One field per parameter of the search space."""
 
-    learning_rate: float  # of AdamW at the start
+    learning_rate: float  # of AdamW at the start, times the factor
+    learning_rate_factor: float  # a small network takes larger steps
     learning_rate_end: float  # share of it left at the last step
     weight_decay: float
     gradient_clip: float  # largest norm of a gradient
@@ -61,6 +61,7 @@ class Args:
     layers: int  # LSTM layers of the actor
     width: int  # of each of them
     critic: int  # width of the critic's two layers
+    amp: bool
 
     def __post_init__(self) -> None:
         """Raises TrialError that names every value no training can start with."""
@@ -138,74 +139,6 @@ class Means:
     explained_variance: float = 0.0
 
 
-@dataclass
-class ValueScale:
-    """Running mean and spread of returns: the critic learns (R - mean) / spread, whatever the rewards are scaled by."""
-
-    mean: float = 0.0
-    square: float = 0.0
-    weight: float = 0.0  # of what was seen so far; corrects the start at 0
-
-    def note(self, R: Floats) -> None:
-        """One rollout's returns."""
-        self.mean = VALUE_MEMORY * self.mean + (1 - VALUE_MEMORY) * float(R.mean(dtype=np.float64))
-        self.square = VALUE_MEMORY * self.square + (1 - VALUE_MEMORY) * float(np.square(R, dtype=np.float64).mean())
-        self.weight = VALUE_MEMORY * self.weight + (1 - VALUE_MEMORY)
-
-    @property
-    def centre(self) -> float:
-        return self.mean / self.weight if self.weight else 0.0
-
-    @property
-    def spread(self) -> float:
-        if not self.weight:
-            return 1.0
-        return max(self.square / self.weight - self.centre**2, TINY) ** 0.5
-
-
-class Rollout:
-    """`horizon` ticks of `rows` fights of packs, in fixed buffers (torch aligns its memory, numpy does not)."""
-
-    def __init__(self, horizon: int, chunk: int, rows: int, pack: int, inputs: int, joint: int, memory: int) -> None:
-        members = horizon, rows, pack
-        self.o = torch.zeros(*members, inputs)
-        self.joint = torch.zeros(horizon, rows, joint)
-        self.goes_on = torch.zeros(horizon, rows)  # 0 where the tick is the first of a fight
-        self.memory = torch.zeros(horizon // chunk, rows, pack, memory)  # h and c before each chunk
-        self.a = torch.zeros(*members, dtype=torch.int64)
-        self.log_p = torch.zeros(*members)  # of the order given, when it was given
-        self.r = torch.zeros(*members)
-        self.last = torch.zeros(horizon, rows)  # 1 where the tick ended the fight
-        self.V = torch.zeros(*members)
-        self.A = torch.zeros(*members)
-        self.R = torch.zeros(*members)  # what the critic is to learn
-
-    def weigh(self, V_after: Floats, gamma: float, gae_lambda: float) -> None:
-        """Advantages and returns: A_t = delta_t + gamma lambda A_t+1, delta_t = r_t + gamma V_t+1 - V_t."""
-        V, A = self.V.numpy(), self.A.numpy()
-        discount = np.float32(gamma) * (1 - self.last.numpy()[:, :, None])
-        following: Floats = np.zeros_like(V_after)
-        V_next = V_after
-        for t in range(len(V) - 1, -1, -1):
-            delta = self.r.numpy()[t] + discount[t] * V_next - V[t]
-            following = delta + np.float32(gae_lambda) * discount[t] * following
-            A[t], V_next = following, V[t]
-        np.add(A, V, out=self.R.numpy())
-
-    def explained_variance(self) -> float:
-        """How much of the returns' variance the critic foresaw: 1 is all of it, 0 none; may be negative."""
-        R, V = self.R.numpy(), self.V.numpy()
-        spread = float(np.var(R, dtype=np.float64))
-        return 1.0 - float(np.var(R - V, dtype=np.float64)) / spread if spread > 0 else 0.0
-
-    def state(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in vars(self).items()}
-
-    def load_state(self, saved: Mapping[str, Tensor]) -> None:
-        for name, tensor in vars(self).items():
-            tensor.copy_(saved[name])
-
-
 class Mappo:
     """A Learner. `steps` are ticks of members: a tick of a fight of five counts five."""
 
@@ -232,11 +165,17 @@ class Mappo:
             adopt(self.critic, start["critic"])
         self.updater = Updater(
             [*self.actor.parameters(), *self.critic.parameters()],
-            UpdateArgs(args.learning_rate, args.learning_rate_end, args.weight_decay, args.gradient_clip),
+            UpdateArgs(
+                args.learning_rate * args.learning_rate_factor,
+                args.learning_rate_end,
+                args.weight_decay,
+                args.gradient_clip,
+                args.amp,
+            ),
         )
         self.values = ValueScale()
         self.rollouts = max(1, steps // (rows * pack * args.horizon))
-        self.rollout = Rollout(args.horizon, args.chunk, rows, pack, inputs, joint, 2 * args.layers * args.width)
+        self.rollout = PackRollout(args.horizon, args.chunk, rows, pack, inputs, joint, 2 * args.layers * args.width)
         self.t = 0  # ticks of all fights
         self.unit = 0  # of work, within the rollout
         self.episodes = Episodes(rows)
@@ -324,15 +263,16 @@ class Mappo:
         self.means.explained_variance = rollout.explained_variance()
         self.values.note(rollout.R.numpy())
         alive = rollout.o[..., 0] > 0
-        spread, mean = torch.std_mean(rollout.A[alive])
-        rollout.A.sub_(mean).div_(spread + TINY)
+        if alive.sum() > 1:
+            spread, mean = torch.std_mean(rollout.A[alive])
+            rollout.A.sub_(mean).div_(spread + TINY)
 
     def _improve(self, sequences: Tensor) -> None:
         """One gradient step on some sequences of the rollout."""
         notes: list[tuple[float, ...]] = []
         parts = [part for part in sequences.chunk(self.args.accumulation) if len(part)]
         share = self.t / (self.rollouts * self.args.horizon)
-        loss = self.updater.step([lambda part=part: self._loss(part, notes) for part in parts], share)
+        loss = self.updater.step([partial(self._loss, part, notes) for part in parts], share)
         pace = 1.0 / min(self.updater.steps, AVERAGED_MINIBATCHES)
         names = ("loss", "value_loss", "entropy", "kl", "clipped")
         for name, value in zip(names, (loss, *np.mean(notes, axis=0).tolist()), strict=True):

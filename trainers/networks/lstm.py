@@ -48,6 +48,7 @@ class RecurrentActor(nn.Module):
     def __init__(self, inputs: int, layers: int, width: int, choices: int, bars: Mapping[int, int]) -> None:
         super().__init__()
         self.bars: Tensor
+        self.barred: Tensor
         self.register_buffer("bars", torch.zeros(inputs, choices), persistent=False)
         for choice, column in bars.items():
             self.bars[column, choice] = 1.0
