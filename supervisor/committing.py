@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from supervisor.contract import DuelResult, DuelSpec, Json, Reason, Status, TrialResult, TrialSpec
+from supervisor.curriculum import Step, at_level, step_after
 from supervisor.deciding import Verdict, decide, decide_gone, decide_manual, needs_duel, record_of
 from supervisor.errors import TryAgainError
 from supervisor.flight import Flight
@@ -49,13 +50,13 @@ class Committer:
         """Make the iteration part of the run. On return the line is durable and the state is after it; when it raises
         neither is."""
         spec = flight.spec
-        target = self._memory.state.target(spec.target)
+        target = at_level(self._memory.state.target(spec.target), spec.level)
         result, duel = _results(flight)
         verdict = self._verdict(flight, result, duel, target)
         self._store(flight, verdict)
-        record = record_of(
-            self._parts.identity.run_id, spec, result, duel, target, verdict, self._time(flight, result, duel)
-        )
+        step = _step(spec, target, verdict, result)
+        time = self._time(flight, result, duel)
+        record = record_of(self._parts.identity.run_id, spec, result, duel, target, verdict, step.level, time)
         if not self._parts.lock.check():
             reason = (
                 "supervisor.lock was deleted or replaced by somebody; it is there again, and nobody came in meanwhile"
@@ -63,6 +64,10 @@ class Committer:
             self._parts.events.write("lock_restored", reason)
         line = self._append(record)
         self._memory.add(line)
+        if step.reason:
+            self._parts.events.write(
+                "level_raised", f"{line.target} goes on at level {step.level}: {step.reason} of level {line.level}"
+            )
         return line
 
     def follow_up(self, line: Record) -> None:
@@ -168,3 +173,10 @@ def _results(flight: Flight) -> tuple[TrialResult, DuelResult | None]:
 def _nothing_run(spec: TrialSpec) -> TrialResult:
     """A manual iteration runs no trial; its line carries the fact alone."""
     return TrialResult(iteration=spec.iteration, status=Status.COMPLETE, params=spec.params)
+
+
+def _step(spec: TrialSpec, target: TargetState, verdict: Verdict, result: TrialResult) -> Step:
+    """The level of what is proposed after this line."""
+    rules = Rules.from_json(spec.rules)
+    reward = result.metrics.get("reward") if verdict.promoted else target.reward
+    return step_after(rules.curriculum, spec.level, target.next_level, rules.levels, verdict.pool, reward)

@@ -88,6 +88,8 @@ def line_for_people(record: Record) -> str:
     if record.delta is not None:
         parts.append(f"against incumbent {100 * record.delta:+.1f}")
     parts.append(outcome_for_people(record))
+    if record.next_level > record.level:
+        parts.append(f"level {record.level} -> {record.next_level}")
     if record.best_win_rate is not None:
         parts.append(f"best {percent(record.best_win_rate)}")
     parts.append(_cost(record))

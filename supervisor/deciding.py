@@ -200,6 +200,7 @@ def record_of(
     duel: DuelResult | None,
     target: TargetState,
     verdict: Verdict,
+    next_level: int,
     time: Mapping[str, Json],
 ) -> Record:
     """The log line, still without its chain. Of a guard on a measured latency it keeps the verdict alone."""
@@ -237,6 +238,7 @@ def record_of(
         frequency=spec.frequency,
         against=spec.incumbent.name if spec.incumbent else None,
         start=spec.start.name if spec.start else None,
+        next_level=next_level,
         interface=version.interface if version else result.interface,
         guards={name: _logged(name, guard) for name, guard in verdict.guards.items()},
         metrics=result.metrics,

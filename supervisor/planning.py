@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from supervisor import agenda
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget, Json, Params, Scalar, TrialSpec, Version
+from supervisor.curriculum import at_level, level_now
 from supervisor.journal.requests import Request
 from supervisor.record import Record
 from supervisor.rules import Rules
@@ -105,6 +106,8 @@ def spec_for(
     versions: Mapping[str, str],
 ) -> TrialSpec:
     """Everything the trial process is told. `target` is the state the proposal was made from."""
+    level = level_of(proposal, definition, target)
+    target = at_level(target, level)
     pair_iteration = proposal.seed_iteration if proposal.seed_iteration is not None else iteration
     return TrialSpec(
         run_id=run_id,
@@ -114,7 +117,7 @@ def spec_for(
         purpose=proposal.purpose,
         sampler=proposal.sampler,
         params=proposal.params,
-        level=definition.level,
+        level=level,
         scale=settings.run.scale,
         budget=_budget(settings, definition),
         games=proposal.games,
@@ -132,6 +135,13 @@ def spec_for(
         versions=versions,
         facts=tuple(facts),
     )
+
+
+def level_of(proposal: Proposal, definition: TargetDefinition, target: TargetState) -> int:
+    """Of the opponent. Where nothing is trained it stays what it is."""
+    if proposal.purpose == "manual" and target.iterations:
+        return target.level
+    return level_now(target, definition.level)
 
 
 def _seeds(run_seed: int, target: str, iteration: int, pair_iteration: int) -> dict[str, int]:

@@ -58,6 +58,7 @@ class Record:
     frequency: str | None = None  # see TrialSpec
     against: str | None = None  # version the screen was played against
     start: str | None = None  # version the training started from
+    next_level: int = 0  # of what is proposed after this line
     interface: Interface | None = None
     guards: Mapping[str, Guard] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from supervisor.config.settings import PromotionSettings, Settings
+from supervisor.config.settings import CurriculumSettings, PromotionSettings, Settings
 from supervisor.contract import Json
 from supervisor.promotion import contenders
 from supervisor.search.target import TargetDefinition
@@ -15,11 +15,13 @@ CHEAP_MEASURE_PAIRS = 2000  # where games cost next to nothing (DESIGN 8)
 
 @dataclass(frozen=True)
 class Rules:
-    """The promotion section as it was, who earns a test, and how many pairs measure a winner."""
+    """The promotion and curriculum sections as they were, who earns a test, how many pairs measure a winner."""
 
     promotion: PromotionSettings
     contenders: str  # screened | confirmed
     measure_pairs: int
+    curriculum: CurriculumSettings = CurriculumSettings()
+    levels: int = 1  # how many the opponent has
 
     @classmethod
     def of(cls, settings: Settings, definition: TargetDefinition, sampler: str) -> Rules:
@@ -30,6 +32,8 @@ class Rules:
             promotion=promotion,
             contenders=contenders.policy_for(promotion.contenders, sampler, yields_model),
             measure_pairs=max(pairs, CHEAP_MEASURE_PAIRS) if definition.games_cheap else pairs,
+            curriculum=settings.curriculum,
+            levels=definition.levels,
         )
 
     @classmethod
@@ -39,6 +43,8 @@ class Rules:
             promotion=PromotionSettings.model_validate(body["promotion"]),
             contenders=str(body["contenders"]),
             measure_pairs=int(str(body["measure_pairs"])),
+            curriculum=CurriculumSettings.model_validate(body.get("curriculum", {})),
+            levels=int(str(body.get("levels", 1))),
         )
 
     def as_json(self) -> dict[str, Json]:
@@ -46,4 +52,6 @@ class Rules:
             "promotion": self.promotion.model_dump(mode="json"),
             "contenders": self.contenders,
             "measure_pairs": self.measure_pairs,
+            "curriculum": self.curriculum.model_dump(mode="json"),
+            "levels": self.levels,
         }

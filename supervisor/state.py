@@ -23,7 +23,9 @@ class TargetState:
     incumbent: Version | None = None
     pool: Tally = Tally()  # fresh games that measure the incumbent
     pools: Mapping[str, Tally] = field(default_factory=dict)  # what earlier incumbents had when they were replaced
-    level: int = 0
+    level: int = 0  # of the opponent, in the latest line
+    next_level: int = 0  # in what is proposed next
+    reward: float | None = None  # mean of a game, measured when the incumbent was made
     search: SearchState = field(default_factory=SearchState)
     tests: int = 0  # paired tests spent, for e-LOND
     promotions: int = 0  # tests that promoted, for e-LOND
@@ -87,6 +89,9 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
     if changed and target.incumbent is not None:
         history = (*history, target.incumbent.name)
         pools = {**pools, target.incumbent.name: target.pool}
+    if record.level != target.level:
+        pools = {}  # they were measured against another opponent
+    reward = record.metrics.get("reward") if changed else target.reward
     tested = record.decision.rule not in NOT_TESTED
     return replace(
         target,
@@ -95,6 +100,8 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
         pool=record.pool,
         pools=pools,
         level=record.level,
+        next_level=max(target.next_level, record.next_level),
+        reward=reward,
         search=search_fold.advance(target.search, record),
         tests=target.tests + tested,
         promotions=target.promotions + (tested and record.decision.outcome is Outcome.PROMOTE),

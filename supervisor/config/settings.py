@@ -226,6 +226,25 @@ class ServingSettings(Section):
     """File holding the token, readable by its owner alone."""
 
 
+class CurriculumSettings(Section):
+    enabled: bool = Field(default=True, json_schema_extra=DECIDES)
+    """Whether a target's opponent gets stronger once the incumbent has outgrown it."""
+    by: Literal["win_rate", "reward"] = Field(default="win_rate", json_schema_extra=DECIDES)
+    """What is held against the thresholds: the measured win rate, or the mean reward of a game."""
+    num_levels: Annotated[Positive, Field(le=5)] = Field(default=5, json_schema_extra=DECIDES)
+    """The highest level."""
+    win_rate_thresholds: Annotated[tuple[Fraction, ...], Field(strict=False)] = Field(
+        default=(0.8, 0.8, 0.8, 0.8, 0.8), min_length=5, max_length=5, json_schema_extra=DECIDES
+    )
+    """By level from 1 on: the incumbent's measured win rate that ends it."""
+    level_thresholds: Annotated[tuple[float, ...], Field(strict=False)] = Field(
+        default=(50.0, 100.0, 200.0, 400.0, 800.0), min_length=5, max_length=5, json_schema_extra=DECIDES
+    )
+    """By level from 1 on: the mean reward of a game, in points under the archetype's default weights, that ends it."""
+    min_games: Positive = Field(default=100, json_schema_extra=DECIDES)
+    """Fresh games that a win rate must rest on."""
+
+
 class TargetSettings(Section):
     """One target, or all that its key matches as a glob; what is said here replaces the search space's figures."""
 
@@ -244,6 +263,7 @@ class Settings(Section):
     budgets: BudgetSettings = BudgetSettings()
     resources: ResourceSettings = ResourceSettings()
     serving: ServingSettings = ServingSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
 
     def games_of(self, sampler: str) -> int:

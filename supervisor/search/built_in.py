@@ -14,6 +14,8 @@ from supervisor.search.files import ArchetypeFile, ModelFile, ParameterEntry, Sc
 from supervisor.search.space import BadParameterError, Parameter, Space
 from supervisor.search.target import TargetDefinition
 
+ARENA_LEVELS = 5
+
 
 @dataclass(frozen=True)
 class Archetype:
@@ -148,6 +150,7 @@ def _pair(archetype: Archetype, model: Model) -> TargetDefinition:
         games_cheap=file.games_cheap,
         scale=model.scale,
         level=level.small if model.scale == "small" else level.full,
+        levels=file.levels or (ARENA_LEVELS if file.kind == "arena" else 1),
         fixed=model.fixed,
         settings=settings,
         as_written=settings,

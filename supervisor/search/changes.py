@@ -28,6 +28,7 @@ def description_of(target: TargetDefinition) -> dict[str, Json]:
         "games_cheap": target.games_cheap,
         "scale": target.scale,
         "level": target.level,
+        "levels": target.levels,
     }
     return {**found, **{f"settings.{name}": value for name, value in target.as_written.items()}}
 

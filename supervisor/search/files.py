@@ -96,6 +96,8 @@ class ModelFile(Section):
     frequency: Frequency = "medium"
     games_cheap: bool = False
     contenders: Contenders = "screened"
+    levels: Annotated[Positive, Field(le=5)] | None = None
+    """How many levels the opponent has: five in the arena; one where a trainer of the user's own knows none."""
     parameters: dict[str, ParameterEntry] = Field(default_factory=dict)
     fixed: dict[str, ParamValue] = Field(default_factory=dict)
     settings: dict[str, JsonValue] = Field(default_factory=dict)

@@ -25,6 +25,7 @@ class TargetDefinition:
     games_cheap: bool  # a winner may be measured over ten times as many games
     scale: str  # small | full
     level: int = 1  # of the opponent at the start
+    levels: int = 1  # how many the opponent has
     fixed: Params = field(default_factory=dict)  # parameters that are not searched
     settings: Mapping[str, Json] = field(default_factory=dict)  # for the trial process; paths are absolute here
     moving_defaults: tuple[str, ...] = ()  # read from the user's file, where a winner is written: not in `digest`
@@ -89,6 +90,7 @@ class TargetDefinition:
             "games_cheap": self.games_cheap,
             "scale": self.scale,
             "level": self.level,
+            "levels": self.levels,
             "fixed": dict(self.fixed),
             "as_written": dict(self.as_written),
         }

@@ -32,6 +32,7 @@ LAYERS = (
         "supervisor.search.schedule",
         "supervisor.state",
     ),
+    ("supervisor.curriculum",),
     ("supervisor.journal", "supervisor.execution"),
     ("supervisor.search", "supervisor.registry"),
     ("supervisor.deciding", "supervisor.console", "supervisor.rules", "supervisor.retention"),

@@ -201,7 +201,7 @@ def test_fresh_games_are_played_when_the_supervisor_plays_them():
     definition = TargetDefinition("mage/combat_dqn", "arena", Space(()), "high", 1, 1.0, "screened", False, "small")
     proposal = Proposal(sampler="spsa", purpose="search", params={}, changed=(), games=100)
     for number in range(2, 60):
-        target = TargetState(iterations=number - 1, incumbent=INCUMBENT, pool=Tally(25, 0, 25))
+        target = TargetState(iterations=number - 1, incumbent=INCUMBENT, pool=Tally(25, 0, 25), level=1)
         spec = planning.spec_for("run", number, definition, proposal, target, Settings(), (), {})
         due = tops_up(number, PromotionSettings())
         assert spec.topup_games == (PromotionSettings().topup_games if due else 0)
