@@ -230,7 +230,7 @@ def test_a_folder_without_a_run_is_left_alone(tmp_path):
 
 def test_a_running_supervisor_removes_old_console_logs_at_its_start(run):
     littered(run)
-    [first] = [path for path in run.run_dir.glob("training_*.log") if "_2020" not in path.name]
+    [first] = [path for path in run.run_dir.glob("training_*.log") if "training_2020" not in path.name]
     assert told(run, "retention_console_logs: 2").call_with_config("run", "--max-iterations", "13").code == 0
     kept = sorted(run.run_dir.glob("training_*.log"))
     assert kept[0] == first
