@@ -109,6 +109,17 @@ def test_accumulated_micro_batches_give_the_gradient_of_one_batch() -> None:
     assert all(torch.allclose(a, b, rtol=0.2, atol=2e-2) for a, b in zip(whole, parts, strict=True))
 
 
+def test_the_baseline_is_the_nearest_centroid_and_plays_the_same_situations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pattern_recognition, "BASELINE_SITUATIONS", 512)
+    found = PatternRecognition().baseline(Case("mage", 1, {}))
+    assert found is not None
+    name, player = found
+    scores = player.play(2**50, 300)
+    assert name == "nearest centroid"
+    assert list(scores[:200]) == [*player.play(2**50, 130), *player.play(2**50 + 130, 70)]
+    assert 0.25 < np.mean(scores) < 0.9
+
+
 def test_without_progress_it_ends_early_and_says_so_by_its_steps() -> None:
     stuck = learner(tiny_args(learning_rate=1e-12, patience=2), steps=960)
     end_of(stuck)

@@ -261,10 +261,21 @@ def supervised_contrastive(z: Tensor, classes: Tensor, temperature: float) -> Te
     return -(log_share * positive).sum(1) / count
 
 
+class NearestCentroid:
+    """The baseline: the class whose mean observation of the known windows is nearest to a window's."""
+
+    def __init__(self, known: Situations, classes: int) -> None:
+        means = known.windows.mean(1)
+        self._scale = means.std(0) + np.float32(1e-3)
+        self._centroids: Floats = np.stack([means[known.style == k].mean(0) for k in range(classes)])
+
+    def __call__(self, windows: Floats) -> Ints:
+        """The class of each window, (n,)."""
+        away = (windows.mean(1)[:, None] - self._centroids) / self._scale
+        nearest: Ints = (away**2).sum(2).argmin(1)
+        return nearest
+
+
 def centroid_accuracy(known: Situations, asked: Situations, classes: int) -> float:
-    """The baseline: what the nearest centroid of mean observations makes of `asked`, centroids taken from `known`."""
-    means, seen = known.windows.mean(1), asked.windows.mean(1)
-    scale = means.std(0) + np.float32(1e-3)
-    centroids: Floats = np.stack([means[known.style == k].mean(0) for k in range(classes)])
-    distance = (((seen[:, None] - centroids) / scale) ** 2).sum(2)
-    return float((distance.argmin(1) == asked.style).mean())
+    """How often the baseline is right about `asked` once it has seen `known`."""
+    return float((NearestCentroid(known, classes)(asked.windows) == asked.style).mean())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -105,15 +106,46 @@ class Collected:
         self.score, self.loss = float(values["score"]), float(values["loss"])
 
 
-def mixed(own: Ints, script: Ints, choices: int, leaning: float, noise: float, rng: np.random.Generator) -> Ints:
-    """What is played: the script's choice with chance `leaning`, any with chance `noise`, else the learner's own.
+@dataclass(frozen=True)
+class Mix:
+    """What fights that are learnt from are played by, beside the learner."""
+
+    script: float  # chance of the script's choice
+    noise: float  # chance of any choice
+
+
+def play(
+    course: Course,
+    ticks: int,
+    asked: int,
+    choose: Callable[[Floats, Ints], Ints],
+    over: Callable[[Bools, Floats], None],
+    mix: Mix,
+    rng: np.random.Generator,
+) -> Floats:
+    """Some ticks of all fights; the teacher's returns for `asked` rows of each, in order, (ticks * asked, choices).
+
+    `choose` is given what is seen and the rows the teacher will be asked about, and says what the learner would do;
+    `over` is told which fights ended, and their scores.
+    """
+    snapshots: list[Snapshot] = []
+    for _ in range(ticks):
+        rows = rng.choice(course.rows, asked, replace=False)
+        snapshots.append(course.snapshot(rows))
+        own, script = choose(course.observation, rows), course.script()
+        over(*course.step(mixed(own, script, course.choices, mix, rng)))
+    return course.returns(snapshots)
+
+
+def mixed(own: Ints, script: Ints, choices: int, mix: Mix, rng: np.random.Generator) -> Ints:
+    """What is played: any choice with chance `noise`, else the script's with chance `script`, else the learner's own.
 
     Ross et al. 2011 mix their expert in; the script is the expert here, for the teacher's own choice is known only
     where it was asked.
     """
     draw = rng.random((2, len(own)))
-    played = np.where(draw[0] < leaning, script, own)
-    return np.where(draw[1] < noise, rng.integers(0, choices, len(own)), played)
+    played = np.where(draw[0] < mix.script, script, own)
+    return np.where(draw[1] < mix.noise, rng.integers(0, choices, len(own)), played)
 
 
 def leaning(share: float, over: float) -> float:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
-from trainers.algorithms.imitation import Collected, Course, Floats, Ints, Snapshot, Teaching, arrays, leaning, mixed
+from trainers.algorithms.imitation import Bools, Collected, Course, Floats, Ints, Mix, Teaching, arrays, leaning, play
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.updates import UpdateArgs, Updater
 from trainers.learner import Exported, State
@@ -217,25 +217,23 @@ class TemporalImitation:
         self.patience.note(self.steps_done, self.collected.score)
 
     def _gather(self, rng: np.random.Generator) -> None:
-        fights, course = self.fights, self.course
         asked: list[tuple[Ints, Ints]] = []
-        snapshots: list[Snapshot] = []
-        count = max(1, round(self.args.label_share * course.rows))
-        follow = leaning(self.t / self.last_t, self.args.script_fraction)
-        for _ in range(self.args.segment):
-            observation = course.observation
-            fights.see(observation)
-            rows = rng.choice(course.rows, count, replace=False)
-            asked.append((fights.place[rows], fights.age[rows]))
-            snapshots.append(course.snapshot(rows))
-            own, script = self._act(observation), course.script()
-            noise = self.args.exploration_noise
-            done, score = course.step(mixed(own, script, course.choices, follow, noise, rng))
+
+        def choose(observation: Floats, rows: Ints) -> Ints:
+            self.fights.see(observation)
+            asked.append((self.fights.place[rows], self.fights.age[rows]))
+            return self._act(observation)
+
+        def over(done: Bools, score: Floats) -> None:
             self.collected.note_fights(done, score)
-            fights.note(np.flatnonzero(done))
-        targets = self.teaching.targets(course.returns(snapshots))
+            self.fights.note(np.flatnonzero(done))
+
+        args = self.args
+        mix = Mix(leaning(self.t / self.last_t, args.script_fraction), args.exploration_noise)
+        count = max(1, round(args.label_share * self.course.rows))
+        returns = play(self.course, args.segment, count, choose, over, mix, rng)
         place, age = (np.concatenate(column) for column in zip(*asked, strict=True))
-        fights.target[place, age] = targets
+        self.fights.target[place, age] = self.teaching.targets(returns)
 
     def _act(self, observation: Floats) -> Ints:
         self._seen.numpy()[:] = observation

@@ -18,12 +18,18 @@ from trainers.arena.rewards import effective_weights
 from trainers.arena.sparring import Situations, situations
 from trainers.arena.styles import STYLES
 from trainers.evaluate import ROWS, entropy_bits
-from trainers.learner import Case, Rehearsal, Session, State
+from trainers.learner import Case, Floats, Rehearsal, Session, State
 from trainers.networks.layers import Weights
+from trainers.target import Player
 
 NAME: Final = "pattern_recognition"
 INPUT, OUTPUT = "window", "logits"
 REHEARSED: Final = 1024
+BASELINE_TICKS: Final = 16  # as long as a window at scale small
+BASELINE_SITUATIONS: Final = 8192
+
+Ints = NDArray[np.int64]
+Draw = Callable[[NDArray[np.uint64]], Situations]
 
 
 class PatternRecognition:
@@ -41,7 +47,8 @@ class PatternRecognition:
         return contrastive.ContrastiveRecognition(args, draw, steps, seed, WIDTH, len(STYLES), weights)
 
     def player(self, case: Case, session: Session) -> RecognitionPlayer:
-        return RecognitionPlayer(case, session)
+        draw = _drawing(case, session.shapes[INPUT][0])
+        return RecognitionPlayer(draw, lambda windows: session.run({INPUT: windows})[OUTPUT].argmax(1))
 
     def rehearse(self, case: Case, session: Session, first_seed: int) -> Rehearsal:
         found = _drawing(case, session.shapes[INPUT][0])(_seeds(first_seed, REHEARSED))
@@ -53,13 +60,19 @@ class PatternRecognition:
         }
         return Rehearsal({INPUT: found.windows}, measured)
 
+    def baseline(self, case: Case) -> tuple[str, Player] | None:
+        draw = _drawing(case, BASELINE_TICKS)
+        known = draw(_seeds(0, BASELINE_SITUATIONS))
+        nearest = contrastive.NearestCentroid(known, len(STYLES))
+        return "nearest centroid", RecognitionPlayer(draw, nearest)
+
 
 class RecognitionPlayer:
     """One side in scored situations: situation s in row s modulo ROWS of a block that is filled up."""
 
-    def __init__(self, case: Case, session: Session) -> None:
-        self._ticks = session.shapes[INPUT][0]
-        self._session, self._draw = session, _drawing(case, self._ticks)
+    def __init__(self, draw: Draw, recognise: Callable[[Floats], Ints]) -> None:
+        """`recognise` says the style of each of ROWS windows."""
+        self._draw, self._recognise = draw, recognise
 
     def play(self, first_seed: int, games: int) -> list[float]:
         """1 for every situation first_seed, first_seed + 1, ... whose style is recognised, else 0."""
@@ -71,13 +84,13 @@ class RecognitionPlayer:
     def _block(self, seeds: NDArray[np.uint64]) -> list[float]:
         rows = (seeds % np.uint64(ROWS)).astype(np.int64)
         found = self._draw(seeds)
-        windows = np.zeros((ROWS, self._ticks, WIDTH), np.float32)
+        windows = np.zeros((ROWS, *found.windows.shape[1:]), np.float32)
         windows[rows] = found.windows
-        said = self._session.run({INPUT: windows})[OUTPUT].argmax(1)[rows]
+        said = self._recognise(windows)[rows]
         return [float(right) for right in said == found.style]
 
 
-def _drawing(case: Case, ticks: int) -> Callable[[NDArray[np.uint64]], Situations]:
+def _drawing(case: Case, ticks: int) -> Draw:
     reserve = levels.strength(case.archetype, case.level, NAME)
     weights = effective_weights(case.archetype, case.rewards)
     return lambda seeds: situations(case.archetype, case.level, reserve, weights, seeds, ticks)

@@ -20,6 +20,7 @@ from trainers.arena.rules import TICK_LIMIT, Floats, Ints
 from trainers.evaluate import FightPlayer, entropy_bits
 from trainers.learner import Case, Rehearsal, Session, State
 from trainers.networks.layers import Weights
+from trainers.target import Player
 
 NAME: Final = "temporal_transformer"
 REHEARSED_FIGHTS: Final = 128
@@ -67,6 +68,9 @@ class TemporalTransformer:
             "reward": reward * POINTS_PER_REWARD / REHEARSED_FIGHTS,
         }
         return Rehearsal(_thinned(seen), measured)
+
+    def baseline(self, case: Case) -> tuple[str, Player] | None:
+        return None
 
 
 class Remembering:
