@@ -1,4 +1,4 @@
-"""The built-in kind of target: train a model type in the arena, export it, play the exported file."""
+"""Train a model type, export it, play the exported file: the built-in ones in the arena, or one that is given."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers import weights
 from trainers.catalogue import model_type
 from trainers.evaluate import OnnxSession, load_session
 from trainers.export import interface, onnx_bytes
-from trainers.learner import Case, Exported, Floats, Learner, Rehearsal, State
+from trainers.learner import Case, Exported, Floats, Learner, ModelType, Rehearsal, State
 from trainers.parameters import fields, group
 from trainers.target import Built, Control, Player
 
@@ -37,11 +37,12 @@ class ArenaTarget:
 
     block_games = 100
 
-    def __init__(self, spec: TrialSpec, folder: Path, control: Control) -> None:
+    def __init__(self, spec: TrialSpec, folder: Path, control: Control, kind: ModelType | None = None) -> None:
+        """`kind` is what is trained; by default the built-in model type that the target names."""
         torch.set_num_threads(1)
         self._spec, self._control = spec, control
         self._models = folder.parent.parent / "models"
-        self._type = model_type(spec.model_type)
+        self._type = kind or model_type(spec.model_type)
         self._step_s: float | None = None  # of the training, where this process did any of it
 
     def build(self, params: Params, work: Path) -> Built:

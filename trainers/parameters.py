@@ -18,12 +18,14 @@ def group(params: Params, name: str) -> dict[str, Scalar]:
 
 
 def fields(cls: type[T], names: Mapping[str, str], params: Params) -> T:
-    """The dataclass `cls`, its field f taken from the parameter `names[f]`.
+    """The dataclass `cls`, its field f taken from the parameter `names[f]`; one with a default may be left out.
 
     Raises TrialError that lists every parameter missing, left over or of the wrong type.
     """
-    annotations = {field.name: str(field.type) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    wrong = [f"{name} is missing" for name in names.values() if name not in params]
+    known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    annotations = {name: str(field.type) for name, field in known.items()}
+    needed = [name for name, field in known.items() if field.default is dataclasses.MISSING]
+    wrong = [f"{names[name]} is missing" for name in needed if name in names and names[name] not in params]
     wrong += [f"{name} is unknown" for name in sorted(set(params) - set(names.values()))]
     values = {}
     for field, name in names.items():

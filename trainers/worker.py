@@ -30,7 +30,11 @@ EXIT_CRASHED = 1
 
 T = TypeVar("T")
 
-KINDS = {"arena": "trainers.arena_target:ArenaTarget", "command": "trainers.command:CommandTarget"}
+KINDS = {
+    "arena": "trainers.arena_target:ArenaTarget",
+    "command": "trainers.command:CommandTarget",
+    "gymnasium": "trainers.gymnasium_target:GymnasiumTarget",
+}
 
 
 def main(folder: str) -> int:

@@ -75,7 +75,7 @@ def train_models(options: TrainOptions) -> int:
 def _chosen(options: TrainOptions) -> list[str]:
     """Target keys as globs; an archetype or a model type that does not exist is refused with what there is."""
     every = load_setup(options.config, os.environ, {**options.flags, "run.targets": ["*"]}).targets
-    pairs = [key.split("/", 1) for key, target in every.items() if target.kind != "command"]
+    pairs = [key.split("/", 1) for key, target in every.items() if target.kind == "arena"]
     problems = []
     for given, known in ((options.archetypes, {a for a, _ in pairs}), (options.model_types, {m for _, m in pairs})):
         problems += [f"{name!r}: no such name; {suggest(name, sorted(known))}" for name in given if name not in known]

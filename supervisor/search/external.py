@@ -13,12 +13,13 @@ from supervisor.external.command_settings import CommandSettings, as_settings, p
 from supervisor.external.config_text import decode, read_values
 from supervisor.external.in_place import user_bytes
 from supervisor.external.leaf import ConfigTextError
+from supervisor.promotion.contenders import CONFIRMED, SCREENED
 from supervisor.search.built_in import parameters_of, report
 from supervisor.search.files import ExternalFile
 from supervisor.search.space import Space
 from supervisor.search.target import TargetDefinition
 
-COMMAND = "command"
+COMMAND, GYMNASIUM = "command", "gymnasium"
 
 
 def read_external(path: Path, scale: str) -> tuple[Document, TargetDefinition | None]:
@@ -50,7 +51,7 @@ def read_external(path: Path, scale: str) -> tuple[Document, TargetDefinition | 
         frequency=file.frequency,
         steps=file.steps,
         wall_s=file.wall_s,
-        contenders=file.contenders,
+        contenders=file.contenders or (SCREENED if file.kind == GYMNASIUM else CONFIRMED),
         games_cheap=file.games_cheap,
         scale=scale,
         fixed=file.fixed,

@@ -18,7 +18,7 @@ Figure = Literal["learning_rate", "exploration_noise"]
 KEY = r"^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$"
 NAME = r"^[A-Za-z0-9_-]+$"
 KIND = r"^(arena|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
-EXTERNAL_KIND = r"^(command|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
+EXTERNAL_KIND = r"^(command|gymnasium|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
 
 
 class ParameterEntry(Section):
@@ -105,7 +105,7 @@ class ModelFile(Section):
 
 
 class ExternalFile(Section):
-    """`external/<name>.yaml`: a target of the user's own, kind `command` or `module:Class`.
+    """`external/<name>.yaml`: a target of the user's own, kind `command`, `gymnasium` or `module:Class`.
 
     A command's own keys (config_file, evaluate and so on) stand beside these; supervisor/external reads them.
     """
@@ -115,7 +115,8 @@ class ExternalFile(Section):
     frequency: Frequency = "medium"
     games_cheap: bool = False
     """Whether a game costs so little that a winner may be measured over ten times as many."""
-    contenders: Contenders = "confirmed"
+    contenders: Contenders | None = None
+    """By default `screened` where a trial trains a model of Gymnasium's, else `confirmed`."""
     steps: Annotated[Whole, Field(ge=0)] = 0
     """What the trial's budget says; a command does not look at it."""
     wall_s: Annotated[float, Field(gt=0.0)] = 86400.0
