@@ -296,6 +296,29 @@ def train(
 
 
 @app.command()
+def evaluate(
+    archetype: Annotated[str | None, typer.Option(help="[default: all]")] = None,
+    model_type: Annotated[str | None, typer.Option(help="[default: all]")] = None,
+    version: Annotated[str | None, typer.Option("--version", help="[default: the incumbent]")] = None,
+    num_episodes: Annotated[int, typer.Option(min=10, help="Games or situations per measurement.")] = 1000,
+    save_report: Annotated[bool, typer.Option("--save-report", help="Write reports/evaluation.json.")] = False,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    workers: Annotated[int | None, typer.Option(min=1, help="At a time. [default: one per CPU, at most 4]")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Measure models over fresh games against what a release should reach.
+
+    The games decide nothing.
+    """
+    from supervisor.commands.evaluate import EvaluateOptions, at_once, evaluate_models
+
+    options = EvaluateOptions(
+        run_dir, archetype, model_type, version, num_episodes, at_once(workers), save_report, as_json
+    )
+    return evaluate_models(options)
+
+
+@app.command()
 def dashboard(
     run_dir: RunDir = DEFAULT_RUN_DIR,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8081,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from supervisor.contract import Json, Score, ScoreCard
@@ -42,8 +42,12 @@ class Table:
 
 def as_text(table: Table) -> str:
     """Columns that line up, for a terminal or a pipe."""
-    lines = [TITLES, *(_cells(row) for row in table.rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(TITLES))]
+    return columns([TITLES, *(_cells(row) for row in table.rows)])
+
+
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """The first column to the left, the others to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
         for pairs in (list(zip(line, widths, strict=True)) for line in lines)

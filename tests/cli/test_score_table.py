@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.commands.evaluate import release_checks
 from supervisor.commands.scoretable import TITLES, Row, Table, as_markdown, as_text, summary
 from supervisor.commands.scoring import Question, examine, known_card, task_of
 from supervisor.contract import Score, ScoreCard, Version, as_json
@@ -85,3 +86,19 @@ def test_an_examination_that_fails_says_why_and_can_be_tried_again(tmp_path: Pat
     (tmp_path / "models").mkdir()
     with pytest.raises(TryAgainError, match="is missing or is not the file with sha256 aaaa"):
         examine(tmp_path, [card().task], 1, lambda text: None)
+
+
+def test_a_release_is_held_against_the_quantities_that_its_model_type_has() -> None:
+    checks = release_checks(replace(card(), measured={"entropy_bits": 2.5, "reward": 99.0}))
+    assert {name: check.passed for name, check in checks.items()} == {
+        "win_rate": True,
+        "reward": False,
+        "entropy_bits": True,
+        "explained_variance": None,
+        "latency_ms": True,
+    }
+    slow = replace(card(), latency_ms={"batch_1": 1.0, "batch_128": 15.0}, first_level=Score(0.7, 0.6, 0.8))
+    assert release_checks(slow)["latency_ms"].passed is False
+    assert release_checks(slow)["win_rate"].passed is False
+    critic = replace(card(target="mage/movement_ppo"), measured={})
+    assert release_checks(critic)["explained_variance"].passed is False
