@@ -71,6 +71,18 @@ def test_it_learns_more_than_the_nearest_foe_tells() -> None:
     assert figures["ece"] < 0.2
 
 
+def test_the_fitted_temperature_leaves_with_the_network() -> None:
+    training = learner(tiny_args())
+    figures = end_of(training)[1]
+    temperature = figures["temperature"]
+    assert temperature != 1
+    o = torch.rand(5, 64)
+    with torch.no_grad():
+        expected = torch.softmax(training.network.logits(o) / temperature, 2).mean(0)
+        found, _ = training.exported().network(o)
+    torch.testing.assert_close(found, expected)
+
+
 def overconfident(factor: float, n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     """Logits of three members, `factor` times as sure as the classes that were drawn from them warrant."""
     rng = np.random.default_rng(0)

@@ -83,9 +83,9 @@ class SituationPlayer:
 
 
 def _drawing(case: Case) -> Callable[[Seeds], Situations]:
-    restless = levels.strength(case.archetype, case.level, NAME)
+    whim = levels.strength(case.archetype, case.level, NAME)
     weights = effective_weights(case.archetype, case.rewards)
-    return lambda seeds: situations(case.archetype, case.level, restless, weights, seeds)
+    return lambda seeds: situations(case.archetype, case.level, whim, weights, seeds)
 
 
 def _seeds(first: int, count: int) -> Seeds:

@@ -19,7 +19,7 @@ from trainers.arena.packs.observation import Observer
 from trainers.arena.packs.rewards import member_rewards
 from trainers.arena.packs.rules import LARGEST_PACK, OURS, THEIRS, Arms
 from trainers.arena.packs.script import DRAWS, Drill
-from trainers.arena.packs.state import Packs
+from trainers.arena.packs.state import WINDUP, Packs
 from trainers.arena.packs.tick import play_tick
 from trainers.arena.randomness import Seeds, uniforms
 from trainers.arena.rules import Floats, Ints
@@ -33,6 +33,8 @@ CLASSES: Final = LARGEST_PACK + 1
 
 FOE_STRENGTH: Final = 0.8
 OUR_DRILL: Final = Drill(reaction=0.3, dither=0.1, focus=0.4, restless=0.3, power=0.6)
+
+STEADY: Final = 0.05  # how restless the foes' script is: what makes a situation hard is the whim
 
 _MOMENT = np.uint64(2**33)  # the draws that choose tick and member lie beyond any tick of play
 
@@ -56,12 +58,12 @@ class Situations:
         return self.observation[at], self.threat[at], self.nearest[at]
 
 
-def situations(archetype: str, level: int, restless: float, weights: Mapping[str, float], seeds: Seeds) -> Situations:
-    """A moment of every fight of `seeds`. `restless` is the chance per tick that a foe picks somebody anew."""
+def situations(archetype: str, level: int, whim: float, weights: Mapping[str, float], seeds: Seeds) -> Situations:
+    """A moment of every fight of `seeds`. `whim` is the chance per tick that a foe turns to anybody, for no reason."""
     n = len(seeds)
     f = Packs.empty(Arms(archetype, LARGEST_PACK, FOE_STRENGTH), n)
     f.open_rows(np.arange(n, dtype=np.int64), seeds)
-    drills = OUR_DRILL, replace(script.drill(level), restless=restless)
+    drills = OUR_DRILL, replace(script.drill(level), restless=STEADY)
     u = uniforms(seeds, np.full(n, _MOMENT), 1)
     at = EARLIEST + (u[0] * (LATEST - EARLIEST)).astype(np.int64)
     harm = np.zeros((LARGEST_PACK, LARGEST_PACK, n), np.float32)
@@ -80,6 +82,7 @@ def situations(archetype: str, level: int, restless: float, weights: Mapping[str
         counted = (at <= tick) & (tick < at + HORIZON)
         drawn = pack_uniforms(f)
         orders = np.stack([script.orders(f, lines, side, drills[side], _own(drawn, side)) for side in (OURS, THEIRS)])
+        _turn(f, whim, drawn)
         events, dealt, _ = play_tick(f, orders, lines, drawn[DRAWS:])
         harm += dealt * counted
         returns += member_rewards(archetype, weights, events) * counted
@@ -97,15 +100,22 @@ def _own(drawn: Floats, side: int) -> Floats:
     return shifted
 
 
+def _turn(f: Packs, whim: float, drawn: Floats) -> None:
+    """Foes that follow a whim are after anybody, each who stands being as likely, unless they wind a blow up."""
+    u = (drawn[0] * np.float32(17)) % np.float32(1)  # what the script makes of these draws tells nothing about this
+    anybody = _somebody(f.standing[OURS], (drawn[1] * np.float32(13)) % np.float32(1))
+    turns = (u < np.float32(whim)) & (f.body[WINDUP, THEIRS] <= 0) & f.active
+    np.copyto(f.aim[THEIRS], anybody, where=turns)
+
+
 def _nearest(f: Packs, lines: Lines) -> Ints:
     found: Ints = np.where(f.standing[THEIRS], lines.distance[OURS], FAR).argmin(1)
     return found
 
 
 def _somebody(standing: Bools, u: Floats) -> Ints:
-    """One of those who stand, each as likely; the first where nobody does."""
-    count = standing.sum(0)
-    rank = (u * count).astype(np.int64)
+    """One of those who stand (pack, n), each as likely; the first where nobody does. `u` (..., n) are uniforms."""
+    rank = (u * standing.sum(0)).astype(np.int64)
     order = np.cumsum(standing, axis=0) - 1
-    found: Ints = (standing & (order == rank)).argmax(0)
+    found: Ints = (standing & (order == rank[..., None, :])).argmax(-2)
     return found
