@@ -22,7 +22,7 @@ from trainers.learner import Case, Floats, Rehearsal, Session, State
 from trainers.networks.layers import Weights
 
 NAME: Final = "team_coordination"
-FIGHTS: Final = 128
+FIGHTS: Final = 256
 REHEARSED_FIGHTS: Final = 64
 
 
