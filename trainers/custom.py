@@ -43,7 +43,7 @@ def load_target(name: str) -> TargetClass:
     if not inspect.isclass(kind):
         raise ConfigurationError([f"kind: {name}: {module.__file__} has no class {class_name}; correct the name"])
     if not _lacks(kind, MODEL_METHODS):
-        return _with_model(cast(Callable[[], ModelType], kind))
+        return _with_model(cast("Callable[[], ModelType]", kind))
     missing = _lacks(kind, METHODS)
     if missing:
         raise ConfigurationError(

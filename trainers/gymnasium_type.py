@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from supervisor.contract import Json, Reason, parse
 from supervisor.errors import TrialError
 from trainers.algorithms import dqn, ppo, sac
+from trainers.algorithms.defaults import ARGS, names_of
 from trainers.evaluate import entropy_bits
 from trainers.gymnasium_episodes import Episode, Episodes, Worth, made
 from trainers.gymnasium_episodes import Shape as EnvironmentShape
@@ -40,82 +41,6 @@ class Settings:
     options: Mapping[str, Json] | None = None  # handed to gymnasium.make
 
 
-@dataclass(frozen=True)
-class PpoArgs(ppo.Args):
-    """Those of rl-zoo's CartPole, where a file does not say otherwise."""
-
-    learning_rate: float = 1e-3
-    learning_rate_end: float = 0.0
-    weight_decay: float = 0.0
-    gradient_clip: float = 0.5
-    gae_lambda: float = 0.8
-    clip: float = 0.2
-    value_coefficient: float = 0.5
-    entropy_coefficient: float = 0.0
-    horizon: int = 32
-    epochs: int = 20
-    batch_size: int = 256
-    accumulation: int = 1
-    patience: int = 0
-    hidden: str = "64"
-    head: str = "64"
-    gamma: float = 0.98
-
-
-@dataclass(frozen=True)
-class DqnArgs(dqn.Args):
-    """Double DQN for small environments, where a file does not say otherwise."""
-
-    learning_rate: float = 1e-3
-    learning_rate_end: float = 0.1
-    weight_decay: float = 0.0
-    gradient_clip: float = 10.0
-    gamma: float = 0.99
-    n_step: int = 3
-    batch_size: int = 64
-    accumulation: int = 1
-    amp: bool = False
-    updates: int = 2
-    target_interval: int = 250
-    replay_rows: int = 4096
-    learning_starts: int = 128
-    priority_alpha: float = 0.6
-    priority_beta: float = 0.4
-    exploration_noise: float = 0.04
-    exploration_fraction: float = 0.2
-    double: bool = True
-    dueling: bool = False
-    hidden: str = "128,128"
-    dropout: float = 0.0
-    patience: int = 0
-
-
-@dataclass(frozen=True)
-class SacArgs(sac.Args):
-    """Those of rl-zoo's Pendulum, where a file does not say otherwise."""
-
-    learning_rate: float = 1e-3
-    learning_rate_end: float = 1.0
-    weight_decay: float = 0.0
-    gradient_clip: float = 10.0
-    gamma: float = 0.99
-    tau: float = 0.005
-    temperature: float = 1.0
-    target_entropy: float = -1.0
-    reward_scale: float = 1.0
-    batch_size: int = 256
-    accumulation: int = 1
-    updates: int = 1
-    replay_rows: int = 20000
-    learning_starts: int = 100
-    patience: int = 0
-    hidden: str = "256,256"
-
-
-ARGS: Final[Mapping[str, type[Any]]] = {"ppo": PpoArgs, "dqn": DqnArgs, "sac": SacArgs}
-SHARED: Final = {"learning_rate": "training.learning_rate", "exploration_noise": "training.exploration_noise"}
-
-
 class GymnasiumType:
     """A ModelType. A game is an episode; its score is the return between `return_low` and `return_high`."""
 
@@ -141,9 +66,7 @@ class GymnasiumType:
         self._shape = shape
         self._worth = Worth(known.return_low, known.return_high)
         self.args = ARGS[known.algorithm]
-        self.names: Mapping[str, str] = {
-            name: SHARED.get(name, f"{known.algorithm}.{name}") for name in self.args.__dataclass_fields__
-        }
+        self.names: Mapping[str, str] = names_of(known.algorithm)
 
     def learner(self, case: Case, args: Any, steps: int, seed: int, start: State | None) -> Learner:
         """`steps` are environment steps."""

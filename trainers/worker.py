@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,29 +64,37 @@ def main(folder: str) -> int:
 def _run(folder: Path, control: FolderControl) -> None:
     spec = _read(folder / "trial.json", TrialSpec)
     keep_to_share()
+    if (folder / "duel.json").exists():
+        _write(folder / "duel_result.json", _duel(spec, folder, control))
+    else:
+        _write(folder / "result.json", _build(spec, folder, control))
+
+
+@contextmanager
+def _opened(spec: TrialSpec, folder: Path, control: FolderControl) -> Iterator[TrialTarget]:
+    """The target; whatever happens it is closed. Opening one may raise TrialError as well."""
     target = open_target(spec, folder, control)
     try:
-        if (folder / "duel.json").exists():
-            _write(folder / "duel_result.json", _duel(spec, folder, target, control))
-        else:
-            _write(folder / "result.json", _build(spec, folder, target, control))
+        yield target
     finally:
         target.close()
 
 
-def _build(spec: TrialSpec, folder: Path, target: TrialTarget, control: FolderControl) -> TrialResult:
+def _build(spec: TrialSpec, folder: Path, control: FolderControl) -> TrialResult:
     try:
-        return build_stage(spec, folder, target, Ledger(folder, control))
+        with _opened(spec, folder, control) as target:
+            return build_stage(spec, folder, target, Ledger(folder, control))
     except TrialError as error:
         return failed(spec, error)
 
 
-def _duel(spec: TrialSpec, folder: Path, target: TrialTarget, control: FolderControl) -> DuelResult:
+def _duel(spec: TrialSpec, folder: Path, control: FolderControl) -> DuelResult:
     result = _read(folder / "result.json", TrialResult)
     duel = _read(folder / "duel.json", DuelSpec)
     try:
-        built = build(target, result.params, folder)
-        return duel_stage(spec, result, duel, built, target, Ledger(folder, control))
+        with _opened(spec, folder, control) as target:
+            built = build(target, result.params, folder)
+            return duel_stage(spec, result, duel, built, target, Ledger(folder, control))
     except TrialError as error:
         return DuelResult(
             iteration=spec.iteration,

@@ -15,9 +15,10 @@ from supervisor.errors import TrialError
 from supervisor.search.definitions import BUILT_IN, load_definitions
 from tests.support.learner_conformance import LearnerConformance
 from tests.support.target_conformance import TargetConformance
+from trainers.algorithms.defaults import ARGS
 from trainers.gymnasium_episodes import Episodes, Worth
 from trainers.gymnasium_target import GymnasiumTarget
-from trainers.gymnasium_type import ARGS, GymnasiumType
+from trainers.gymnasium_type import GymnasiumType
 from trainers.learner import Case, Learner
 from trainers.parameters import fields
 from trainers.single import Undisturbed, single_spec
@@ -147,11 +148,10 @@ def test_every_parameter_of_the_example_is_one_that_the_algorithm_has() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_cartpole_is_solved(seed: int, tmp_path: Path) -> None:
+def test_cartpole_is_solved(tmp_path: Path) -> None:
     definition = load_definitions([BUILT_IN], ["gymnasium/cartpole"], "small")["gymnasium/cartpole"]
     params = definition.defaults()
-    spec = single_spec(definition.key, 1, params, definition.steps, seed)
+    spec = single_spec(definition.key, 1, params, definition.steps, 1)
     folder = tmp_path / "trials" / "000001"
     folder.mkdir(parents=True)
     target = GymnasiumTarget(replace(spec, kind="gymnasium", settings=definition.settings), folder, Undisturbed())
