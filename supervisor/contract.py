@@ -171,6 +171,7 @@ class TrialSpec:
     problems: tuple[str, ...] = ()  # why an enqueued configuration is none of this target's
     versions: Mapping[str, str] = field(default_factory=dict)  # library versions the trial was proposed under
     facts: tuple[Mapping[str, Json], ...] = ()  # requests consumed for this iteration
+    curves: bool = False  # whether the training's figures are written for TensorBoard
     schema: int = SCHEMA
 
     @property

@@ -134,6 +134,7 @@ def spec_for(
         problems=tuple(definition.problems(proposal.params)) if proposal.purpose == "enqueued" else (),
         versions=versions,
         facts=tuple(facts),
+        curves=settings.run.tensorboard,
     )
 
 

@@ -15,6 +15,7 @@ from supervisor.errors import TrialError
 from supervisor.journal import durable
 from trainers import weights
 from trainers.catalogue import model_type
+from trainers.curves import Curves, open_curves
 from trainers.evaluate import OnnxSession, load_session
 from trainers.export import interface, onnx_bytes
 from trainers.learner import Case, Exported, Floats, Learner, ModelType, Rehearsal, State
@@ -85,6 +86,12 @@ class ArenaTarget:
         point = weights.load_point(work)
         if point is not None:
             learner.load_state(point[1])
+        with contextlib.closing(open_curves(self._spec, work)) as curves:
+            self._run(learner, work, curves)
+        return learner
+
+    def _run(self, learner: Learner, work: Path, curves: Curves) -> None:
+        """To the end of the budget, saving every few seconds."""
         began_s, began = time.perf_counter(), learner.steps_done
         saved_s = time.monotonic()
         while not learner.finished:
@@ -96,9 +103,9 @@ class ArenaTarget:
                 self._control.check()
             learner.advance()
             self._control.beat(learner.steps_done)
+            curves.note(learner.steps_done, learner.metrics)
         if learner.steps_done > began:
             self._step_s = (time.perf_counter() - began_s) / (learner.steps_done - began)
-        return learner
 
     def _start(self) -> State | None:
         """The weights of the version to go on from, None from scratch."""

@@ -118,6 +118,8 @@ class RunSettings(Section):
     retention_versions: Positive = 5
     """Versions of a target whose model files are kept beside the incumbent's: the last made, and the last that were in
     production. Older ones can be neither promoted nor rolled back to."""
+    tensorboard: bool = False
+    """Whether trainings write their figures for TensorBoard, into their trial folders."""
     retention_console_logs: Positive = 50
     """Console logs kept, one of each start."""
 

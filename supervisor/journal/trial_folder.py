@@ -22,6 +22,7 @@ DUEL_RESULT_NAME = "duel_result.json"
 KEPT_NAMES = frozenset(
     {COMMITTED_NAME, FACTS_NAME, GAMES_NAME} | {SPEC_NAME, RESULT_NAME, DUEL_NAME, DUEL_RESULT_NAME, "stderr.log"}
 )
+KEPT_FOLDERS = frozenset({"curves"})  # of TensorBoard
 RESUME_NAMES = frozenset(
     {"weights.pt", "weights.previous.pt", "progress.json"} | {"built.json", "model.onnx", "final.pt", GAMES_NAME}
 )
@@ -146,7 +147,8 @@ class TrialFolder:
     def remains(self) -> list[Path]:
         """What is needless once the line is committed: weights, work folders, half-written files."""
         entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        return [path for path in entries if path.name not in KEPT_NAMES or path.is_dir()]
+        kept = {True: KEPT_FOLDERS, False: KEPT_NAMES}
+        return [path for path in entries if path.name not in kept[path.is_dir()]]
 
     def remove(self) -> str:
         """All of it; a sentence where something would not go."""

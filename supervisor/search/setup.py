@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from supervisor.config.load import Loaded, read_settings
@@ -42,9 +43,18 @@ def load_setup(
     settings = loaded.settings
     folders = [built_in, *([settings.run.search_spaces] if settings.run.search_spaces else [])]
     targets, more = read_definitions(folders, settings.run.targets, settings.run.scale, settings.targets, loaded.places)
+    problems += _missing_packages(loaded)
     if problems or more:
         raise ConfigurationError([*problems, *(problem for problem in more if problem not in problems)])
     return Setup(loaded, {key: _budgeted(target, settings) for key, target in targets.items()})
+
+
+def _missing_packages(loaded: Loaded) -> list[str]:
+    """What a setting needs and is not installed, with how to get it."""
+    if not loaded.settings.run.tensorboard or find_spec("tensorboard") is not None:
+        return []
+    where = loaded.places.get(("run", "tensorboard"), "run.tensorboard")
+    return [f"{where}: the package tensorboard is not installed; .venv/bin/pip install tensorboard, or leave it off"]
 
 
 def _budgeted(target: TargetDefinition, settings: Settings) -> TargetDefinition:
