@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from supervisor.contract import Reason
@@ -51,6 +50,7 @@ class Args:
     learning_starts: int  # steps of all episodes, at random, before the first gradient step
     patience: int  # looks (50 over the budget) without a better mean return before training ends; 0 never
     hidden: str  # widths of the hidden layers of actor and critics, "128,128"
+    haste: float = 1.0  # factor of the learning rate, for small networks: they bear larger steps
 
     def __post_init__(self) -> None:
         """Raises TrialError that names every value no training can start with."""
@@ -65,7 +65,7 @@ class Args:
 
 
 _COUNTS = ("batch_size", "accumulation", "updates", "replay_rows", "learning_starts")
-_POSITIVE = ("temperature", "tau", "reward_scale")
+_POSITIVE = ("temperature", "tau", "reward_scale", "haste")
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Sac:
         self.target = copy.deepcopy(self.critics).requires_grad_(False)
         if start is not None:
             adopt(self.target, start["target"])
-        how = UpdateArgs(args.learning_rate, args.learning_rate_end, args.weight_decay, args.gradient_clip)
+        how = UpdateArgs(args.learning_rate * args.haste, args.learning_rate_end, args.weight_decay, args.gradient_clip)
         self.actor_updater = Updater(self.actor.parameters(), how)
         self.critic_updater = Updater(self.critics.parameters(), how)
         self.temperature = Temperature(math.log(args.temperature))
@@ -180,8 +180,7 @@ class Sac:
         alpha = self.temperature.alpha
         critic_loss, q_value = self._improve_critics(batch, alpha, share)
         actor_loss, entropy = self._improve_actor(batch.s, alpha, share)
-        rate = self.args.learning_rate * (1.0 + (self.args.learning_rate_end - 1.0) * share)
-        self.temperature.follow(entropy - self.args.target_entropy * self.outputs, rate)
+        self.temperature.follow(entropy - self.args.target_entropy * self.outputs, self.actor_updater.learning_rate)
         torch._foreach_lerp_(*self._pairs, self.args.tau)
         pace = 1.0 / min(self.temperature.steps, AVERAGED_GRADIENT_STEPS)
         means = self.means
@@ -273,8 +272,3 @@ class Sac:
         self.means = Means(**state["means"])
         counters = state["counters"]
         self.seed, self.t, self.warm = counters["seed"], counters["t"], counters["warm"]
-
-
-def bounded(action: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Within [-1, 1], where a runtime's rounding may have left it."""
-    return np.clip(action, -1, 1)
