@@ -84,8 +84,8 @@ def test_a_map_does_not_depend_on_what_else_is_drawn_and_everything_lies_in_0_to
         np.testing.assert_array_equal(planes(sketch[row : row + 1])[0], together[row])
 
 
-def test_the_numbers_beside_the_map_do_not_say_where_anybody_is() -> None:
-    near, far = (placed(learner=(6.0, 6.0), foe=at) for at in ((7.0, 6.0), (20.0, 18.0)))
-    np.testing.assert_array_equal(scalars(near.observation), scalars(far.observation))
-    assert scalars(near.observation).shape == (2, SCALARS)
-    assert (planes(near.observation) != planes(far.observation)).any()
+def test_the_map_says_where_the_ally_is_and_the_numbers_only_how_far() -> None:
+    east, west = (placed(learner=(10.0, 10.0), foe=(10.0, 16.0), ally=at) for at in ((13.0, 10.0), (7.0, 10.0)))
+    np.testing.assert_array_equal(scalars(east.observation), scalars(west.observation))
+    assert scalars(east.observation).shape == (2, SCALARS)
+    assert (planes(east.observation) != planes(west.observation)).any()

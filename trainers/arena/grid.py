@@ -11,8 +11,8 @@
 | 6 | how far the foe is, up to where the archetype likes to stand: bright there, dark nearer and further |
 | 7 | beyond the walls |
 
-Where things are is on the map alone: of the 64 numbers of the observation a network is given those that do not say.
-Only operations that IEEE 754 rounds exactly are used, so that a map does not depend on the rows it is drawn with.
+Beside the map a network is given the 64 numbers of the observation: cooldowns and timers have no place on a map. Only
+operations that IEEE 754 rounds exactly are used, so that a map does not depend on the rows it is drawn with.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from trainers.arena.observation import (
     FIELD_FROM,
     FIGHTER_COLUMNS,
     FOE_FROM,
-    TIME_FROM,
     WIDTH,
 )
 from trainers.arena.rules import ALLY, BASH, HEAVY, LEARNER, SPELL, STRIKE, Floats
@@ -42,9 +41,7 @@ SIDE: Final = 24
 PLANES: Final = 8
 SKETCH_WIDTH: Final = WIDTH + 2
 
-_SPATIAL = {ALLY_FROM + 5, ALLY_FROM + 6, ALLY_FROM + 7, *range(FIELD_FROM, TIME_FROM)}
-_PLAIN = np.array([column for column in range(WIDTH) if column not in _SPATIAL])
-SCALARS: Final = len(_PLAIN)
+SCALARS: Final = WIDTH
 
 _KINDS = slice(FOE_FROM + FIGHTER_COLUMNS - len(CHARGED), FOE_FROM + FIGHTER_COLUMNS)
 _REACHES = np.where(np.isin(CHARGED, (HEAVY, SPELL)), rules.REACH[list(CHARGED)], 0).astype(np.float32)
@@ -73,8 +70,8 @@ class MappedArena(Arena):
 
 
 def scalars(sketch: Floats) -> Floats:
-    """What the map does not show, (rows, SCALARS): everybody's state, the time, the archetype, the level."""
-    return sketch[:, _PLAIN]
+    """The observation that the map goes with, (rows, SCALARS)."""
+    return sketch[:, :SCALARS]
 
 
 def planes(sketch: Floats) -> Floats:
