@@ -59,11 +59,13 @@ class Arena:
         With `reopen` (training) a decided row starts its next fight at once; without (evaluation) it stands still.
         `strength` and `temper` override the calibrated level; calibration itself needs that. `control` is one of
         `controls.CONTROLS` and says what actions are. Rows are empty until `start`. Raises ValueError for an unknown
-        archetype or level.
+        archetype, level or control.
         """
         foe_strength = levels.strength(archetype, level)
         self.rows, self.archetype, self.level, self.reopen = rows, archetype, level, reopen
         self.rewards = dict(effective_weights(archetype, {}) if rewards is None else rewards)
+        if control not in CONTROLS:
+            raise ValueError(f"control {control!r} does not exist; there are {', '.join(sorted(CONTROLS))}")
         self._control = CONTROLS[control]
         self._temper = temper or levels.temper(level)
         self._fights = Fights.empty(Sides(archetype, strength or foe_strength), rows)
