@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -231,7 +232,7 @@ class Ppo:
         A = (A - mean) / (spread + ADVANTAGE_FLOOR) if len(A) > 1 else A - mean
         notes: list[tuple[float, ...]] = []
         parts = zip(index.chunk(self.args.accumulation), A.chunk(self.args.accumulation), strict=True)
-        losses = [lambda part=part: self._loss(*part, notes) for part in parts]
+        losses = [partial(self._loss, rows, weight, notes) for rows, weight in parts]
         loss = self.updater.step(losses, self.t / self.last_t)
         pace = 1.0 / min(self.updater.steps, AVERAGED_MINIBATCHES)
         names = ("value_loss", "entropy", "kl", "clipped")
@@ -254,7 +255,8 @@ class Ppo:
             kl = (ratio - 1 - log_ratio).mean()
             clipped = ((ratio - 1).abs() > args.clip).float().mean()
             notes.append(tuple(torch.stack([value_loss, entropy, kl, clipped]).tolist()))
-        return args.value_coefficient * value_loss - surrogate - args.entropy_coefficient * entropy
+        loss: Tensor = args.value_coefficient * value_loss - surrogate - args.entropy_coefficient * entropy
+        return loss
 
     def metrics(self) -> dict[str, float]:
         """Running means at the end; deterministic."""

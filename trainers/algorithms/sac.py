@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -135,7 +136,8 @@ class Sac:
         self.episodes = Episodes(rows)
         self.patience = Patience(args.patience, self.last_t)
         self.means = Means()
-        self._pairs = list(self.target.parameters()), list(self.critics.parameters())
+        self._followers: list[Tensor] = list(self.target.parameters())
+        self._leaders: list[Tensor] = list(self.critics.parameters())
         self._observation = environment.observation
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
         self._seen = torch.zeros(rows, inputs)
@@ -181,7 +183,7 @@ class Sac:
         critic_loss, q_value = self._improve_critics(batch, alpha, share)
         actor_loss, entropy = self._improve_actor(batch.s, alpha, share)
         self.temperature.follow(entropy - self.args.target_entropy * self.outputs, self.actor_updater.learning_rate)
-        torch._foreach_lerp_(*self._pairs, self.args.tau)
+        torch._foreach_lerp_(self._followers, self._leaders, self.args.tau)
         pace = 1.0 / min(self.temperature.steps, AVERAGED_GRADIENT_STEPS)
         means = self.means
         means.critic_loss += (critic_loss - means.critic_loss) * pace
@@ -201,10 +203,11 @@ class Sac:
         def loss(s: Tensor, a: Tensor, y: Tensor) -> Tensor:
             Q = self.critics(s, a)
             values.append(float(Q.detach().mean()))
-            return (Q - y).square().sum(0).mean() * 0.5
+            error: Tensor = (Q - y).square().sum(0).mean() * 0.5
+            return error
 
         parts = zip(*(tensor.chunk(args.accumulation) for tensor in (batch.s, batch.a, y)), strict=True)
-        found = self.critic_updater.step([lambda part=part: loss(*part) for part in parts], share)
+        found = self.critic_updater.step([partial(loss, *part) for part in parts], share)
         return found, sum(values) / len(values)
 
     def _improve_actor(self, s: Tensor, alpha: float, share: float) -> tuple[float, float]:
@@ -214,11 +217,12 @@ class Sac:
         def loss(s: Tensor, noise: Tensor) -> Tensor:
             a, log_p = self.actor.sample(s, noise)
             entropies.append(-float(log_p.detach().mean()))
-            return (alpha * log_p - self.critics(s, a).amin(0)).mean()
+            cost: Tensor = (alpha * log_p - self.critics(s, a).amin(0)).mean()
+            return cost
 
         parts = zip(s.chunk(self.args.accumulation), self._noise[1].chunk(self.args.accumulation), strict=True)
         self.critics.requires_grad_(False)  # the actor's gradient goes through them, theirs is not needed
-        found = self.actor_updater.step([lambda part=part: loss(*part) for part in parts], share)
+        found = self.actor_updater.step([partial(loss, *part) for part in parts], share)
         self.critics.requires_grad_(True)
         return found, sum(entropies) / len(entropies)
 
