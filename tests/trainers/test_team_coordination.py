@@ -200,7 +200,7 @@ def test_accumulated_micro_batches_give_nearly_the_step_of_one_batch() -> None:
 
 
 def test_without_progress_it_ends_early_and_says_so_by_its_steps() -> None:
-    stuck = learner(tiny_args(learning_rate=1e-12, patience=1), rollouts=60)
+    stuck = learner(tiny_args(learning_rate=0.0, patience=1), rollouts=60)
     end_of(stuck)
     assert 0 < stuck.steps_done < 60 * 4 * FIGHTS * 5
 
@@ -252,7 +252,7 @@ def test_it_learns_to_earn_more_than_it_did_at_the_start() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(team_coordination, "FIGHTS", 32)
         case = Case("aggressive", 1, {})
-        training = TeamCoordination().learner(case, args, 5 * 16 * 32 * 5, 3, None)
+        training = TeamCoordination().learner(case, args, 4 * 16 * 32 * 5, 3, None)
         early = None
         while not training.finished:
             training.advance()

@@ -65,9 +65,9 @@ class TestTarget(TargetConformance):
 def test_it_learns_more_than_the_nearest_foe_tells() -> None:
     args = tiny_args(hidden="48", fights=64, accumulation=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ensemble, "HELD_OUT_FIGHTS", 256)
-        figures = end_of(learner(args, steps=60 * 64 * 5, case=Case("aggressive", 1, {})))[1]
-    assert figures["accuracy"] > figures["baseline_accuracy"] + 0.15
+        patch.setattr(ensemble, "HELD_OUT_FIGHTS", 128)
+        figures = end_of(learner(args, steps=48 * 64 * 5, case=Case("aggressive", 1, {})))[1]
+    assert figures["accuracy"] > figures["baseline_accuracy"] + 0.1
     assert figures["ece"] < 0.2
 
 
@@ -163,7 +163,7 @@ def test_what_was_at_stake_counts_more_and_the_fallen_do_not_count() -> None:
 
 
 def test_without_progress_it_ends_early_and_says_so_by_its_steps() -> None:
-    stuck = learner(tiny_args(learning_rate=1e-12, patience=1), steps=60 * 20)
+    stuck = learner(tiny_args(learning_rate=0.0, patience=1), steps=60 * 20)
     end_of(stuck)
     assert 0 < stuck.steps_done < 60 * 20
 
@@ -179,8 +179,8 @@ def test_numbers_that_blow_up_end_the_training() -> None:
 def test_the_baseline_is_a_player_of_the_same_situations() -> None:
     name, player = ThreatAssessment().baseline(Case("tank", 1, {}))
     assert name == "nearest foe"
-    whole = player.play(50, 200)
-    assert whole == [*player.play(50, 3), *player.play(53, 197)]
+    whole = player.play(50, 150)
+    assert whole == [*player.play(50, 3), *player.play(53, 147)]
     assert 0.05 < float(np.mean(whole)) < 0.5
 
 

@@ -197,11 +197,7 @@ class Mappo:
 
     @property
     def steps_done(self) -> int:
-        """A rollout counts when it is learnt from; within one, work counts in proportion."""
-        args = self.args
-        per_rollout = args.horizon * self.packs.rows * self.packs.pack_size
-        begun = (self.t - 1) // args.horizon if self.unit else self.t // args.horizon
-        return begun * per_rollout + per_rollout * self.unit // self._units
+        return self.t * self.packs.rows * self.packs.pack_size
 
     def advance(self) -> None:
         """A tick of every fight, or, once the rollout is full, a minibatch. Raises TrialError when it diverges."""
