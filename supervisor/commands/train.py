@@ -31,7 +31,7 @@ from supervisor.signals import EXIT_INTERRUPTED
 from supervisor.state import State
 
 EPOCHS = 100  # of a default budget: what the founding documents train for
-LEARNING_RATE = "training.learning_rate"
+LEARNING_RATE = ".learning_rate"
 BATCH_SIZE = ".batch_size"
 REPORT_NAME = "train"
 
@@ -101,11 +101,10 @@ def _adjusted(setup: Setup, options: TrainOptions) -> Setup:
 
 def _changed(target: TargetDefinition, options: TrainOptions, problems: list[str]) -> TargetDefinition:
     given: dict[str, Scalar] = {}
-    if options.learning_rate is not None:
-        given[LEARNING_RATE] = options.learning_rate
-    if options.batch_size is not None:
-        names = [name for name in (*target.space.names, *target.fixed) if name.endswith(BATCH_SIZE)]
-        given.update(dict.fromkeys(names, options.batch_size))
+    for value, ending in ((options.learning_rate, LEARNING_RATE), (options.batch_size, BATCH_SIZE)):
+        if value is not None:
+            names = [name for name in (*target.space.names, *target.fixed) if name.endswith(ending)]
+            given.update(dict.fromkeys(names, value))
     problems += [
         f"{target.key}: {name}: {problem}"
         for name, value in given.items()

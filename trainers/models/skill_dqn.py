@@ -43,7 +43,11 @@ class SkillDqn:
     """A ModelType."""
 
     args = Args
-    names: Mapping[str, str] = {**dqn.NAMES, "embedding": "skills.embedding"}
+    names: Mapping[str, str] = {
+        **dqn.NAMES,
+        "embedding": "skills.embedding",
+        "learning_rate": "skills.learning_rate",  # embeddings learn too slowly at the archetypes' rates
+    }
 
     def learner(self, case: Case, args: Args, steps: int, seed: int, start: State | None) -> dqn.DoubleDQN:
         """`steps` are environment steps."""
