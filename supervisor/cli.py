@@ -217,18 +217,38 @@ def rollback(
 
 @app.command()
 def export(
-    target: Target,
-    output: Annotated[Path, typer.Argument(help="File to write.")],
+    target: Annotated[str | None, typer.Argument(help="One target's key, with FILE.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="File to write.")] = None,
     version: Annotated[str | None, typer.Option("--version", help="[default: the incumbent]")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every incumbent, into a folder.")] = False,
+    archetypes: Annotated[str | None, typer.Option(help="Comma separated. [default: all]")] = None,
+    model_types: Annotated[str | None, typer.Option(help="Comma separated. [default: all]")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for several models.")] = Path("exported"),
+    verify: Annotated[bool, typer.Option("--verify", help="Compare answers with the registered file.")] = False,
+    optimize: Annotated[bool, typer.Option("--optimize", help="Fold constants; FP16 always is.")] = False,
+    fp32: Annotated[bool, typer.Option("--fp32", help="Full precision instead of FP16.")] = False,
     run_dir: RunDir = DEFAULT_RUN_DIR,
 ) -> int:
-    """Copy a version's model to a file.
+    """Copy a version's model to a file, or many into a folder.
 
     Of an external target, its configuration.
     """
-    from supervisor.commands.export import export_version
+    from supervisor.commands.exportall import ExportOptions, export_models
 
-    return export_version(run_dir, target, output, version)
+    several = every or archetypes or model_types
+    if target is not None and file is not None and not several:
+        from supervisor.commands.export import export_version
+
+        if verify or optimize or fp32:
+            raise UsageError(
+                "TARGET FILE copies the registered file; for other forms: --all, --archetypes, --model-types"
+            )
+        return export_version(run_dir, target, file, version)
+    if target is not None or version is not None or not several:
+        raise UsageError("say what: TARGET FILE [--version V], or --all, --archetypes, --model-types [--output]")
+    return export_models(
+        ExportOptions(run_dir, output, _names(archetypes), _names(model_types), verify, optimize, fp32)
+    )
 
 
 @app.command()
@@ -306,9 +326,9 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="At a time. [default: one per CPU, at most 4]")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Measure models over fresh games against what a release should reach.
+    """Measure models against what a release should reach.
 
-    The games decide nothing.
+    Over fresh games, which decide nothing.
     """
     from supervisor.commands.evaluate import EvaluateOptions, at_once, evaluate_models
 
@@ -330,6 +350,11 @@ def dashboard(
     from supervisor.commands.dashboard import serve_dashboard
 
     return serve_dashboard(run_dir, port)
+
+
+def _names(text: str | None) -> list[str]:
+    """A comma-separated list; none for all."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
 def run_cli(arguments: list[str]) -> int:

@@ -19,6 +19,7 @@ LAYERS = (
         "supervisor.signals",
         "supervisor.clock",
         "supervisor.notify",
+        "supervisor.tasks",
     ),
     ("supervisor.record", "supervisor.journal.durable", "supervisor.journal.sealed"),
     (
@@ -52,6 +53,7 @@ LAYERS = (
 TRAINERS_MAY_IMPORT = (
     "supervisor.contract",
     "supervisor.errors",
+    "supervisor.tasks",
     "supervisor.journal.durable",
     "supervisor.journal.removal",
     "supervisor.journal.sealed",

@@ -1,0 +1,38 @@
+"""The main of every job: `task.json` of the folder given is done, `result.json` written last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from supervisor.contract import as_json, parse
+from supervisor.errors import IncumbentError, TrialError
+from supervisor.journal import sealed
+from supervisor.tasks import RESULT_NAME, TASK_NAME
+
+T = TypeVar("T")
+
+
+def main(arguments: list[str], task: type[T], work: Callable[[T], object]) -> int:
+    """The exit code: that of the error for the operator, 1 where a training failed."""
+    folder = Path(arguments[0])
+    torch.set_num_threads(1)
+    try:
+        result = work(parse(task, sealed.read(folder / TASK_NAME)))
+    except IncumbentError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except TrialError as error:
+        print(error, file=sys.stderr)
+        return 1
+    sealed.write(folder / RESULT_NAME, as_json(result))
+    return 0
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, flush=True)
