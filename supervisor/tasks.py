@@ -5,7 +5,10 @@ One pair for each module of `trainers/jobs/`. Seeds are given, never drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from supervisor.contract import Params
 
 TASK_NAME, RESULT_NAME = "task.json", "result.json"
 
@@ -50,3 +53,44 @@ class ExportFile:
 @dataclass(frozen=True)
 class ExportResult:
     files: tuple[ExportFile, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is trained: a target's configuration for `steps` against one level, from weights of `start_sha256` or from
+    scratch. `pack_size` is team_coordination's alone."""
+
+    target: str
+    level: int
+    params: Params
+    steps: int
+    seed: int
+    models: str = ""
+    start_sha256: str | None = None
+    pack_size: int | None = None
+
+
+@dataclass(frozen=True)
+class CourseTask:
+    """A training that is measured on its way: over `probe_games` at each quarter of it, over `games` at its end."""
+
+    training: Trained
+    name: str  # what its progress is called
+    games: int
+    first_game: int  # seed; those of the probes lie elsewhere
+    probe_games: int
+    output: str | None = None  # where model.onnx and final.pt go
+
+
+@dataclass(frozen=True)
+class CourseResult:
+    """`scores` game by game, in order; the curve is (steps, mean score) at each quarter."""
+
+    scores: tuple[float, ...]
+    curve: tuple[tuple[int, float], ...]
+    steps: int
+    seconds: float  # of training alone
+    taken_over: float | None = None  # 1 when every tensor of the weights to start from fitted
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    baseline: float | None = None  # what the rule that a situation is judged by scores; None in fights
+    model_sha256: str | None = None
