@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Seeds = NDArray[np.uint64]
 
-HELD_OUT = 1024
+HELD_OUT = 512
 """Situations that no training step sees: those after the last."""
 
 LOOKS = 20
@@ -201,7 +201,7 @@ class ContrastiveRecognition:
 
     def metrics(self) -> dict[str, float]:
         """Figures at the end; deterministic."""
-        known = self.draw(self._seeds(0, 2 * HELD_OUT))
+        known = self.draw(self._seeds(0, 4 * HELD_OUT))
         asked = self.draw(self._seeds(self.steps + HELD_OUT, HELD_OUT))
         return {
             "train_loss": self.means.loss,

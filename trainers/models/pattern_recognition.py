@@ -24,7 +24,7 @@ from trainers.target import Player
 
 NAME: Final = "pattern_recognition"
 INPUT, OUTPUT = "window", "logits"
-REHEARSED: Final = 1024
+REHEARSED: Final = 512
 BASELINE_TICKS: Final = 16  # as long as a window at scale small
 BASELINE_SITUATIONS: Final = 8192
 

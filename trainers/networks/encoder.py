@@ -43,7 +43,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self._drop(self.attention(self.norm_1(x)))
-        return x + self._drop(self.outer(nn.functional.gelu(self.inner(self.norm_2(x)), approximate="tanh")))
+        return x + self._drop(self.outer(torch.relu(self.inner(self.norm_2(x)))))
 
     def _drop(self, x: Tensor) -> Tensor:
         return torch.dropout(x, self.dropout, train=True) if self.dropout and self.training else x
