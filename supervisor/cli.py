@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from supervisor.cli_models import models
 from supervisor.commands.oserrors import exit_code_of, message_of
 from supervisor.errors import IncumbentError, UsageError
+from supervisor.flags import DEFAULT_RUN_DIR, AsJson, Config, RunDir, names
 from supervisor.signals import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -21,11 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-RunDir = Annotated[Path, typer.Option(help="Folder that holds the run's state.")]
-Config = Annotated[Path | None, typer.Option(help="Configuration file (YAML).")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 Target = Annotated[str, typer.Argument(help="Target key, archetype/model_type or group/name.")]
-DEFAULT_RUN_DIR = Path("checkpoints")
 
 
 @app.command()
@@ -229,7 +227,7 @@ def export(
     fp32: Annotated[bool, typer.Option("--fp32", help="Full precision instead of FP16.")] = False,
     run_dir: RunDir = DEFAULT_RUN_DIR,
 ) -> int:
-    """Copy a version's model to a file, or many into a folder.
+    """Copy a model to a file, or many into a folder.
 
     Of an external target, its configuration.
     """
@@ -246,9 +244,7 @@ def export(
         return export_version(run_dir, target, file, version)
     if target is not None or version is not None or not several:
         raise UsageError("say what: TARGET FILE [--version V], or --all, --archetypes, --model-types [--output]")
-    return export_models(
-        ExportOptions(run_dir, output, _names(archetypes), _names(model_types), verify, optimize, fp32)
-    )
+    return export_models(ExportOptions(run_dir, output, names(archetypes), names(model_types), verify, optimize, fp32))
 
 
 @app.command()
@@ -287,7 +283,7 @@ def train(
     ] = None,
     games: Annotated[int, typer.Option(min=100, help="Games or situations per measurement.")] = 1000,
 ) -> int:
-    """Train, export, verify and register models; then measure them.
+    """Train, export, verify, register and measure models.
 
     The default configuration of each; a target that has a version is only measured. The same command goes on.
     """
@@ -339,33 +335,6 @@ def evaluate(
 
 
 @app.command()
-def transfer(
-    source_archetype: Annotated[str, typer.Option(help="Whose weights to start from.")],
-    target_archetype: Annotated[str, typer.Option(help="What is trained.")],
-    model_type: Annotated[str, typer.Option(help="Of both.")],
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Hundredths of the model type's budget. [default: 100]")
-    ] = None,
-    num_episodes: Annotated[int, typer.Option(min=100, help="Games that judge.")] = 1000,
-    run_dir: RunDir = DEFAULT_RUN_DIR,
-    config: Config = None,
-    seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
-    as_json: AsJson = False,
-) -> int:
-    """Measure a warm start against a cold one.
-
-    Two trainings side by side, from the source's incumbent and from scratch; nothing is registered.
-    """
-    from supervisor.commands import transfer as command
-
-    return command.transfer(
-        command.TransferOptions(
-            run_dir, config, source_archetype, target_archetype, model_type, epochs, num_episodes, seed, as_json
-        )
-    )
-
-
-@app.command()
 def dashboard(
     run_dir: RunDir = DEFAULT_RUN_DIR,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8081,
@@ -379,9 +348,7 @@ def dashboard(
     return serve_dashboard(run_dir, port)
 
 
-def _names(text: str | None) -> list[str]:
-    """A comma-separated list; none for all."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+app.add_typer(models)
 
 
 def run_cli(arguments: list[str]) -> int:

@@ -48,7 +48,7 @@ LAYERS = (
     ),
     ("supervisor.admitting",),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving"),
-    ("supervisor.commands", "supervisor.cli", "supervisor.__main__"),
+    ("supervisor.commands", "supervisor.flags", "supervisor.cli_models", "supervisor.cli", "supervisor.__main__"),
 )
 TRAINERS_MAY_IMPORT = (
     "supervisor.contract",
