@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,4 +36,25 @@ def transfer(
         command.TransferOptions(
             run_dir, config, source_archetype, target_archetype, model_type, epochs, num_episodes, seed, as_json
         )
+    )
+
+
+@models.command("analyze-rewards")
+def analyze_rewards(
+    archetype: Annotated[str | None, typer.Option(help="[default: all]")] = None,
+    num_episodes: Annotated[int, typer.Option(min=1, help="Fights.")] = 100,
+    data: Annotated[Path | None, typer.Option(help="A folder of incumbent collect, instead of fights.")] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what an archetype's reward is made of.
+
+    In fights of the incumbent, of the script where there is none.
+    """
+    from supervisor.commands import rewards as command
+
+    return command.analyze_rewards(
+        command.RewardsOptions(run_dir, config, archetype, num_episodes, seed, data, as_json)
     )

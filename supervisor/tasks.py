@@ -94,3 +94,53 @@ class CourseResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: float | None = None  # what the rule that a situation is judged by scores; None in fights
     model_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class RewardsTask:
+    """Fights of an archetype against one level, by a combat_dqn's file of `models` or by the script. With `data`, a
+    file that `incumbent collect` wrote, nothing is played."""
+
+    archetype: str
+    level: int
+    rewards: Params
+    episodes: int
+    seed: int
+    models: str = ""
+    model_sha256: str | None = None
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Of finite numbers. `quantiles` by percent: 0 1 5 25 50 75 95 99 100."""
+
+    count: int
+    not_finite: int
+    mean: float
+    sd: float
+    quantiles: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RewardsResult:
+    """Rewards as a network is given them: points / 100."""
+
+    played_by: str
+    ticks: Distribution
+    zero_share: float  # of ticks that bring no reward
+    episodes: Distribution | None  # returns of whole fights
+    terms: Mapping[str, float] = field(default_factory=dict)  # share of the sum of the terms' absolute rewards
+    bad_states: int = 0  # rows of the data whose state holds NaN or infinite numbers
+
+
+@dataclass(frozen=True)
+class RewardsTasks:
+    """One process answers them all."""
+
+    tasks: tuple[RewardsTask, ...]
+
+
+@dataclass(frozen=True)
+class RewardsResults:
+    results: tuple[RewardsResult, ...]

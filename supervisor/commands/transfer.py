@@ -97,7 +97,7 @@ def _source(options: TransferOptions) -> Version:
 def _tasks(options: TransferOptions, source: Version) -> tuple[CourseTask, CourseTask]:
     target = one_target(definitions(options.run_dir, options.config), options.target, options.model_type)
     seed = seed_of(options.run_dir, options.seed)
-    names = (options.source, target.key)
+    pair = f"{options.source} {target.key}"
 
     def task(name: str, start: str | None) -> CourseTask:
         training = Trained(
@@ -105,11 +105,11 @@ def _tasks(options: TransferOptions, source: Version) -> tuple[CourseTask, Cours
             level=target.level,
             params=target.defaults(),
             steps=steps_of(target, options.epochs),
-            seed=derive_seed(seed, "transfer", *names),
+            seed=derive_seed(seed, "transfer", pair, 0),
             models=str(options.run_dir / FOLDER_NAME),
             start_sha256=start,
         )
-        return CourseTask(training, name, options.games, derive_seed(seed, "transfer games", *names), PROBE_GAMES)
+        return CourseTask(training, name, options.games, derive_seed(seed, "transfer games", pair, 0), PROBE_GAMES)
 
     return task("warm", source.weights_sha256), task("cold", None)
 

@@ -17,7 +17,7 @@ def _run_together(given: Sequence[jobs.Job], say: jobs.Say) -> list[object]:
     results = []
     for job in given:
         module = import_module(f"trainers.jobs.{job.module}")
-        with mock.patch.object(module, "say", say):
+        with mock.patch.object(module, "say", say, create=True):
             try:
                 results.append(parse(job.result, as_json(module.work(parse(type(job.task), as_json(job.task))))))
             except TrialError as error:
