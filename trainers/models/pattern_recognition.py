@@ -1,6 +1,7 @@
 """pattern_recognition: in which of eight styles the foe fights, from a window of what the learner saw.
 
-A game is one situation: right is 1, wrong 0.
+A game is one situation: right is 1, wrong 0. A level's strength is how much the foe keeps its style to itself, see
+`sparring.situations`.
 """
 
 from __future__ import annotations
