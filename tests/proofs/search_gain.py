@@ -47,12 +47,15 @@ def main() -> int:
     return report(given.run_dir, given.target, given.games)
 
 
-def train(run_dir: Path, target: str, start_from: str, seed: int, limit_s: float) -> None:
-    """Run the supervisor until its lines hold that many seconds of trials; at once where they do already."""
+def train(run_dir: Path, target: str, start_from: str, seed: int, limit_s: float, workers: int = 1) -> None:
+    """Run the supervisor until its lines hold that many seconds of trials; at once where they do already.
+
+    `target` may be several, comma separated.
+    """
     if used_s(run_dir) >= limit_s:
         return
     command = [sys.executable, "-m", "supervisor", "run", "--run-dir", str(run_dir), "--targets", target]
-    process = subprocess.Popen([*command, "--start-from", start_from, "--seed", str(seed)])
+    process = subprocess.Popen([*command, "--start-from", start_from, "--seed", str(seed), "--workers", str(workers)])
     try:
         while process.poll() is None and used_s(run_dir) < limit_s:
             time.sleep(LOOK_S)
