@@ -58,3 +58,22 @@ def analyze_rewards(
     return command.analyze_rewards(
         command.RewardsOptions(run_dir, config, archetype, num_episodes, seed, data, as_json)
     )
+
+
+@models.command()
+def profile(
+    model_type: Annotated[str, typer.Option(help="What is trained.")] = "combat_dqn",
+    archetype: Annotated[str, typer.Option(help="Whose.")] = "aggressive",
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long to watch.")] = 15.0,
+    scale: Annotated[str | None, typer.Option(help="small or full. [default: the folder's, else small]")] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show where a training's time goes."""
+    from supervisor.commands import profiling as command
+
+    return command.profile_training(
+        command.ProfileOptions(run_dir, config, archetype, model_type, scale, seconds, seed, as_json)
+    )

@@ -144,3 +144,23 @@ class RewardsTasks:
 @dataclass(frozen=True)
 class RewardsResults:
     results: tuple[RewardsResult, ...]
+
+
+@dataclass(frozen=True)
+class ProfileTask:
+    """A training is watched for about `seconds`; the steps before it warm it up."""
+
+    training: Trained
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProfileResult:
+    """`seconds` by part of the work, each without what it calls of the others. `outside_kernels` is the share of time
+    in which no kernel of torch ran; None where none ran at all."""
+
+    steps: int
+    wall_s: float
+    parts: Mapping[str, float]
+    steps_per_s: float  # unwatched
+    outside_kernels: float | None
