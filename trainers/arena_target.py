@@ -24,6 +24,7 @@ from trainers.target import Built, Control, Player
 
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "final.pt"
+LAST_GOOD_NAME = "last_good.pt"
 SAVE_INTERVAL_S = 10.0
 """When it is saved decides nothing but how much a kill costs."""
 
@@ -101,11 +102,21 @@ class ArenaTarget:
                 saved_s = time.monotonic()
             if stopping:
                 self._control.check()
-            learner.advance()
+            self._advance(learner, work)
             self._control.beat(learner.steps_done)
             curves.note(learner.steps_done, learner.metrics)
         if learner.steps_done > began:
             self._step_s = (time.perf_counter() - began_s) / (learner.steps_done - began)
+
+    def _advance(self, learner: Learner, work: Path) -> None:
+        """One unit of work; of a training that diverges the last good weights stay in the trial's folder."""
+        try:
+            learner.advance()
+        except TrialError as error:
+            if error.reason == Reason.DIVERGED:
+                with contextlib.suppress(durable.DiskFullError):
+                    durable.write_atomic(work / LAST_GOOD_NAME, weights.pack(learner.final()))
+            raise
 
     def _start(self) -> State | None:
         """The weights of the version to go on from, None from scratch."""

@@ -20,7 +20,8 @@ RESULT_NAME = "result.json"
 DUEL_NAME = "duel.json"
 DUEL_RESULT_NAME = "duel_result.json"
 KEPT_NAMES = frozenset(
-    {COMMITTED_NAME, FACTS_NAME, GAMES_NAME} | {SPEC_NAME, RESULT_NAME, DUEL_NAME, DUEL_RESULT_NAME, "stderr.log"}
+    {COMMITTED_NAME, FACTS_NAME, GAMES_NAME, SPEC_NAME, RESULT_NAME, DUEL_NAME, DUEL_RESULT_NAME}
+    | {"stderr.log", "last_good.pt"}  # of a training that diverged
 )
 KEPT_FOLDERS = frozenset({"curves"})  # of TensorBoard
 RESUME_NAMES = frozenset(

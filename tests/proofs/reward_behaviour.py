@@ -1,4 +1,4 @@
-"""What each reward weight does to behaviour: combat_dqn trained with the weight at one end of its range and at the other.
+"""What each reward weight does to behaviour: combat_dqn trained with the weight at either end of its range.
 
 `python -m tests.proofs.reward_behaviour [--archetypes mage,tank] [--steps N] [--seeds N]` prints a line per weight: how
 much of what it pays for a fight brings under either, and the interval of the difference over fresh fights. About ten

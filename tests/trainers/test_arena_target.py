@@ -237,6 +237,8 @@ def test_a_model_type_or_level_that_does_not_exist_is_refused(tmp_path: Path) ->
 def test_numbers_that_blow_up_end_the_trial_with_their_reason(tmp_path: Path) -> None:
     error = refusal(tmp_path, rows=30, params={**RESUME_PARAMS, "training.learning_rate": 1e20})
     assert error.reason == "diverged"
+    kept = weights.unpack((tmp_path / "trials" / "000001" / "last_good.pt").read_bytes())
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in kept["network"].values())
     assert "gradient step" in error.detail
 
 
