@@ -44,9 +44,9 @@ def file_of(model_type: str) -> Path:
 
 @cache
 def calibrations(model_type: str = COMBAT) -> Mapping[str, Calibration]:
-    """The committed calibration of every archetype; of a model type without one, that of combat."""
-    path = file_of(model_type)
-    found = json.loads((path if path.exists() else file_of(COMBAT)).read_text(encoding="utf-8"))["archetypes"]
+    """The committed calibration of every archetype; what was not calibrated for the model type is combat's."""
+    paths = [path for path in (file_of(COMBAT), file_of(model_type)) if path.exists()]
+    found = {name: row for path in paths for name, row in json.loads(path.read_bytes())["archetypes"].items()}
     return {name: parse(Calibration, row) for name, row in found.items()}
 
 
