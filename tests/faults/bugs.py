@@ -199,12 +199,12 @@ OF_THE_MEMORY = (
     _bug(
         "training's random numbers not saved",
         "tests/trainers/test_resume.py",
-        (f"{LEARNER}.state", '"torch_rng": torch.get_rng_state()', '"torch_rng": torch.Generator().get_state()'),
+        (f"{LEARNER}.state", '"torch_rng": self.dice.get_state()', '"torch_rng": torch.Generator().get_state()'),
     ),
     _bug(
         "replay buffer not saved",
         "tests/trainers/test_resume.py",
-        (f"{LEARNER}.load_state", 'self.replay.load_state(_arrays(state["replay"]))', "pass"),
+        (f"{LEARNER}.load_state", 'self.replay.load_state(arrays(state["replay"]))', "pass"),
     ),
 )
 

@@ -8,8 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from supervisor.contract import Reason
+from supervisor.errors import TrialError
+from tests.support.learner_conformance import LearnerConformance
 from trainers.algorithms.dqn import Args, DoubleDQN
 from trainers.algorithms.replay import PRIORITY_FLOOR
+from trainers.algorithms.stacked_updates import Pace
+from trainers.learner import Learner
 
 ARGS = Args(
     learning_rate=3e-3,
@@ -137,12 +142,12 @@ def test_the_loss_of_each_transition_counts_by_its_weight() -> None:
     losses = []
     for weight in (1.0, 0.25):
         training = with_constant_outputs(double=True)
-        draw = training.replay.draw
+        draw = training.batch.replay.draw
 
         def weighted(uniforms, beta, draw=draw, weight=weight):
-            return replace(draw(uniforms, beta), weight=np.full(len(uniforms), weight, np.float32))
+            return replace(draw(uniforms, beta), weight=np.full(uniforms.shape, weight, np.float32))
 
-        training.replay.draw = weighted  # type: ignore[method-assign]
+        training.batch.replay.draw = weighted  # type: ignore[method-assign]
         while training.gradient_steps == 0:
             training.advance()
         losses.append(training.means.loss)
@@ -178,8 +183,14 @@ def test_a_warm_start_explores_little_from_the_beginning() -> None:
 
 
 def test_the_learning_rate_falls_to_its_last_share() -> None:
-    training = run(learner(rows=100))
-    assert training.updater.learning_rate == pytest.approx(3e-4)
+    training = learner(replace(ARGS, learning_rate_end=0.0), rows=50)
+    moved = []
+    while not training.finished:
+        before = training.batch.online.values.clone()
+        training.advance()
+        moved.append(float((training.batch.online.values - before).abs().max()))
+    assert moved[-1] == 0.0 < moved[-2] < moved[10]
+    assert Pace(1e-2, 0.1, 0.0, 1.0).rate(0.5) == pytest.approx(5.5e-3)
 
 
 def test_the_target_network_follows_every_so_many_gradient_steps() -> None:
@@ -207,7 +218,7 @@ def test_a_gradient_is_clipped_to_its_norm() -> None:
         training.advance()
         while training.gradient_steps == 0:
             training.advance()
-    norms = [sum(float(p.grad.square().sum()) for p in t.q.parameters()) ** 0.5 for t in (gentle, free)]
+    norms = [float(training.batch.optimizer.norms()) for training in (gentle, free)]
     assert norms[0] <= 1.01e-9
     assert norms[1] > 1e-3
 
@@ -226,3 +237,19 @@ def test_the_means_are_those_of_the_fights_that_ended() -> None:
 def test_a_budget_below_one_step_of_all_fights_is_one_step() -> None:
     training = run(DoubleDQN(ARGS, Corridor(), 5, seed=1, inputs=3, outputs=2))
     assert (training.t, training.steps_done) == (1, Corridor.rows)
+
+
+def test_numbers_that_blow_up_end_it_with_the_last_good_weights() -> None:
+    training = learner(replace(ARGS, learning_rate=1e30, gradient_clip=1e30, learning_rate_end=1.0))
+    with pytest.raises(TrialError, match="norm of the gradient") as told:
+        run(training)
+    assert told.value.reason is Reason.DIVERGED
+    assert all(torch.isfinite(weight).all() for weight in training.q.state_dict().values())
+
+
+class TestInACorridor(LearnerConformance):
+    """Where fights end, the next action matters and patience can run out."""
+
+    def make_learner(self, seed: int) -> Learner:
+        args = replace(ARGS, updates=1, patience=3, dropout=0.1, n_step=2)
+        return DoubleDQN(args, Corridor(), 200 * Corridor.rows, seed, 3, 2)

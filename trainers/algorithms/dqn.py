@@ -1,17 +1,20 @@
 """Double DQN (van Hasselt et al. 2016) with prioritized replay, n-step returns and, if wanted, a dueling network.
 
-Read top to bottom. Schedules are functions of the absolute step and every random number comes from (seed, step), so a
-training restored from `state()` goes on bit for bit; one torch thread is assumed.
+Read top to bottom: what a training is made with, one training (`DoubleDQN`), and how any number of them, one too, take
+their steps as one batch (`Batch`). Schedules are functions of the absolute step and every random number comes from
+(seed, step), so a training restored from `state()` goes on bit for bit, whoever shares its batch; one torch thread is
+assumed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,11 +24,13 @@ from torch.nn import functional
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
+from trainers.algorithms.environment import Environment, Episodes, arrays
 from trainers.algorithms.patience import Patience
-from trainers.algorithms.replay import Replay
-from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.algorithms.replay import Kind, Replay, ReplaySlot
+from trainers.algorithms.stacked_updates import Pace, StackedAdamW
 from trainers.learner import Exported
 from trainers.networks.mlp import QModel, QNetwork, Weights
+from trainers.networks.stacked import Stack, TrainedStack
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -35,9 +40,8 @@ State = dict[str, object]
 EPSILON_WARM = 0.1
 """Exploration at the start of a training that goes on from a version's weights."""
 
-AVERAGED_FIGHTS = 2000.0
 AVERAGED_GRADIENT_STEPS = 200.0
-"""Running means forget at these paces."""
+"""Running means forget at this pace."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,11 @@ class Args:
             raise TrialError(Reason.OUT_OF_RANGE, "; ".join(wrong))
 
     @property
+    def learns_from(self) -> int:
+        """The step of all fights with the first gradient step."""
+        return max(self.learning_starts, self.n_step + 1)
+
+    @property
     def widths(self) -> tuple[int, ...]:
         return tuple(int(width) for width in self.hidden.split(","))
 
@@ -98,99 +107,86 @@ NAMES: Mapping[str, str] = {name: _ELSEWHERE.get(name, f"dqn.{name}") for name i
 """Each field's parameter in the search space."""
 
 
-class Step(Protocol):
-    """What one step of all fights brought."""
-
-    @property
-    def observation(self) -> Floats:
-        """(rows, inputs); of the next fight where one ended."""
-
-    @property
-    def reward(self) -> Floats:
-        """(rows,)"""
-
-    @property
-    def done(self) -> NDArray[np.bool_]:
-        """(rows,)"""
-
-    @property
-    def score(self) -> Floats:
-        """(rows,): win 1, draw 1/2, loss 0; means something where `done`."""
-
-
-class Environment(Protocol):
-    """Fights side by side; one that ends is followed by the next at once, in the same row."""
-
-    @property
-    def rows(self) -> int: ...
-    @property
-    def observation(self) -> Floats:
-        """What each learner sees now, (rows, inputs)."""
-
-    def step(self, actions: Ints) -> Step: ...
-    def state(self) -> Mapping[str, NDArray[np.generic]]: ...
-    def load_state(self, saved: Mapping[str, NDArray[np.generic]]) -> None: ...
-
-
 @dataclass
 class Means:
-    """Running means over finished fights and over gradient steps."""
+    """Running means over gradient steps."""
 
-    fights: int = 0
-    score: float = 0.0
-    reward: float = 0.0
-    length: float = 0.0
     td_error: float = 0.0
     q_value: float = 0.0
     loss: float = 0.0
 
+    def note(self, gradient_steps: int, td_error: float, q_value: float, loss: float) -> None:
+        pace = 1.0 / min(gradient_steps, AVERAGED_GRADIENT_STEPS)
+        self.td_error += (td_error - self.td_error) * pace
+        self.q_value += (q_value - self.q_value) * pace
+        self.loss += (loss - self.loss) * pace
 
-@dataclass
+
 class DoubleDQN:
-    """A learner and its fights. `steps` are environment steps; `start` holds the weights `network` and `target`."""
+    """A learner and its fights: a batch of one, until a `Population` brings it together with others."""
 
-    args: Args
-    environment: Environment
-    steps: int
-    seed: int
-    inputs: int
-    outputs: int
-    start: Mapping[str, Weights] | None = None
-    network: Callable[[], QModel] | None = None  # makes another one than the layers of `args`
-    means: Means = field(default_factory=Means)
-    t: int = 0  # steps of all fights
-    gradient_steps: int = 0
-
-    def __post_init__(self) -> None:
-        args, fights = self.args, self.environment.rows
-        torch.manual_seed(self.seed)
-        self.last_t = max(1, self.steps // fights)
-        self.q = (self.network or self._layers)().eval()
-        self.q_target = copy.deepcopy(self.q).requires_grad_(False)
-        self.warm = False
-        if self.start is not None:
-            self.warm = self.q.adopt(self.start["network"])
-            self.q_target.adopt(self.start["target"])
-        self.updater = Updater(
-            self.q.parameters(),
-            UpdateArgs(args.learning_rate, args.learning_rate_end, args.weight_decay, args.gradient_clip, args.amp),
-        )
-        self.patience = Patience(args.patience, self.steps)
-        self.replay = Replay(args.replay_rows, fights, self.inputs, args.n_step, args.priority_alpha)
-        self._return = np.zeros(fights, np.float64)  # of the fights under way
-        self._length = np.zeros(fights, np.int64)
-        self._observation = self.environment.observation
-        # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
-        self._seen = torch.zeros(fights, self.inputs)
-        self._s = torch.zeros(args.batch_size, self.inputs)
-        self._s_next = torch.zeros(args.batch_size, self.inputs)
+    def __init__(
+        self,
+        args: Args,
+        environment: Environment,
+        steps: int,
+        seed: int,
+        inputs: int,
+        outputs: int,
+        start: Mapping[str, Weights] | None = None,
+        network: Callable[[], QModel] | None = None,
+    ) -> None:
+        """`steps` are environment steps; `start` holds the weights `network` and `target`; `network` makes another one
+        than the layers of `args`.
+        """
+        self.args, self.environment, self.seed, self.inputs, self.outputs = args, environment, seed, inputs, outputs
+        self.last_t = max(1, steps // environment.rows)
+        self.dice = torch.Generator().manual_seed(seed)  # dropout's
+        torch.manual_seed(seed)
+        model = (network or self._layers)()
+        target = copy.deepcopy(model)
+        self.warm = start is not None and model.adopt(start["network"])
+        if start is not None:
+            target.adopt(start["target"])
+        self.means, self.episodes = Means(), Episodes(environment.rows)
+        self.patience = Patience(args.patience, steps)
+        self.failure: TrialError | None = None
+        self.batch, self.place = Batch([self], model), 0
+        self.batch.online.load(0, model.state_dict())
+        self.batch.target.load(0, target.state_dict())
 
     def _layers(self) -> QModel:
         return QNetwork(self.inputs, self.args.widths, self.outputs, self.args.dueling, self.args.dropout)
 
     @property
+    def t(self) -> int:
+        """Steps of all fights."""
+        return self.batch.t
+
+    @property
+    def gradient_steps(self) -> int:
+        return self.batch.gradient_steps
+
+    @property
+    def q(self) -> QModel:
+        return self.batch.online.network(self.place)
+
+    @property
+    def q_target(self) -> QModel:
+        return self.batch.target.network(self.place)
+
+    @property
+    def replay(self) -> ReplaySlot:
+        return self.batch.replay.slot(self.place)
+
+    @property
     def finished(self) -> bool:
         return self.t >= self.last_t or self.patience.exhausted
+
+    @property
+    def share(self) -> float:
+        """Of the training that is done."""
+        return self.t / self.last_t
 
     @property
     def steps_done(self) -> int:
@@ -202,103 +198,37 @@ class DoubleDQN:
         share = min(1.0, self.t / (self.args.exploration_fraction * self.last_t))
         return first + (self.args.exploration_noise - first) * share
 
+    def beta(self) -> float:
+        return self.args.priority_beta + (1.0 - self.args.priority_beta) * self.share
+
     def advance(self) -> None:
         """One step of every fight, then the gradient steps it pays for. Raises TrialError when numbers blow up."""
-        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=self.t << 128))
-        action = self._epsilon_greedy(self._observation, rng)
-        outcome = self.environment.step(action)
-        self.replay.add(self._observation, action, outcome.reward, outcome.done)
-        self._observation = outcome.observation
-        self._note(outcome)
-        self.t += 1
-        if self.t >= self.args.learning_starts and self.replay.size:
-            share = self.t / self.last_t
-            beta = self.args.priority_beta + (1.0 - self.args.priority_beta) * share
-            for _ in range(self.args.updates):
-                self._learn(rng.random(self.args.batch_size), beta, share)
-        self.patience.note(self.steps_done, self.means.score)
-
-    def _epsilon_greedy(self, state: Floats, rng: np.random.Generator) -> Ints:
-        self._seen.numpy()[:] = state
-        with torch.no_grad():
-            greedy: Ints = self.q(self._seen).argmax(1).numpy()
-        explores = rng.random(len(greedy)) < self.epsilon()
-        return np.where(explores, rng.integers(0, self.outputs, len(greedy)), greedy)
-
-    def _learn(self, uniforms: Doubles, beta: float, share: float) -> None:
-        drawn = self.replay.draw(uniforms, beta)
-        followed = self.replay.returns(drawn.index, self.args.gamma)
-        s = _gather(self.replay.states, drawn.index, self._s)
-        s_next = _gather(self.replay.states, followed.next_index, self._s_next)
-        a = torch.from_numpy(self.replay.actions[drawn.index])[:, None]
-        R, discount, w = map(torch.from_numpy, (followed.reward, followed.discount, drawn.weight))
-        with torch.no_grad():
-            q_next = self.q_target(s_next)
-            chooser = self.q(s_next) if self.args.double else q_next
-            y = R + discount * q_next.gather(1, chooser.argmax(1, keepdim=True))[:, 0]
-        values = torch.empty_like(y)
-
-        def loss_of(part: slice) -> Tensor:
-            q = self.q(s[part]).gather(1, a[part])[:, 0]
-            values[part] = q.detach()
-            return (w[part] * functional.smooth_l1_loss(q, y[part], reduction="none")).mean()
-
-        size = len(y) // self.args.accumulation
-        parts = [slice(k * size, (k + 1) * size) for k in range(self.args.accumulation)]
-        self.q.train()
-        loss = self.updater.step([partial(loss_of, part) for part in parts], share)
-        self.q.eval()
-        self.gradient_steps += 1
-        if self.gradient_steps % self.args.target_interval == 0:
-            self.q_target.load_state_dict(self.q.state_dict())
-        error: Floats = (values - y).abs().numpy()
-        self._note_gradient_step(error, float(values.mean()), loss)
-        self.replay.update(drawn.index, error)
-
-    def _note_gradient_step(self, error: Floats, q_value: float, loss: float) -> None:
-        td_error = float(error.mean())
-        pace = 1.0 / min(self.gradient_steps, AVERAGED_GRADIENT_STEPS)
-        self.means.td_error += (td_error - self.means.td_error) * pace
-        self.means.q_value += (q_value - self.means.q_value) * pace
-        self.means.loss += (loss - self.means.loss) * pace
-
-    def _note(self, outcome: Step) -> None:
-        self._return += outcome.reward
-        self._length += 1
-        ended = np.flatnonzero(outcome.done)
-        if len(ended) == 0:
-            return
-        means = self.means
-        means.fights += len(ended)
-        pace = min(1.0, len(ended) / min(means.fights, AVERAGED_FIGHTS))
-        means.score += (float(outcome.score[ended].mean(dtype=np.float64)) - means.score) * pace
-        means.reward += (float(self._return[ended].mean()) - means.reward) * pace
-        means.length += (float(self._length[ended].mean()) - means.length) * pace
-        self._return[ended] = 0.0
-        self._length[ended] = 0
+        assert len(self.batch.learners) == 1, "a Population advances those that it brought together"
+        self.batch.advance()
+        if self.failure is not None:
+            raise self.failure
 
     def metrics(self) -> dict[str, float]:
         """Running means at the end; deterministic."""
-        names = ("score", "reward", "length", "td_error", "q_value", "loss")
-        found = {f"train_{name}": float(getattr(self.means, name)) for name in names}
-        return {**found, "gradient_steps": float(self.gradient_steps), "warm_start": float(self.warm)}
+        found = {f"train_{name}": float(value) for name, value in vars(self.means).items()}
+        counts = {"gradient_steps": float(self.gradient_steps), "warm_start": float(self.warm)}
+        return {**self.episodes.metrics(), **found, **counts}
 
     def final(self) -> State:
         """What a later training may start from."""
-        return {"network": self.q.state_dict(), "target": self.q_target.state_dict()}
+        return {"network": self.batch.online.state(self.place), "target": self.batch.target.state(self.place)}
 
     def state(self) -> State:
         """All that the next step depends on."""
         return {
             **self.final(),
-            "updater": self.updater.state(),
+            "optimizer": self.batch.optimizer.state(self.place),
             "patience": self.patience.state(),
             "replay": self.replay.state(),
             "environment": dict(self.environment.state()),
-            "torch_rng": torch.get_rng_state(),  # dropout's
+            **({"torch_rng": self.dice.get_state()} if self.args.dropout else {}),
             "counters": {"seed": self.seed, "t": self.t, "gradient_steps": self.gradient_steps, "warm": self.warm},
-            "means": dict(vars(self.means)),
-            "fights": {"return": self._return, "length": self._length},
+            "means": {**vars(self.means), "episodes": self.episodes.state()},
         }
 
     def exported(self) -> Exported:
@@ -306,28 +236,164 @@ class DoubleDQN:
 
     def load_state(self, saved: Mapping[str, object]) -> None:
         """Go on from `state()`, as `weights.unpack` gives it back: with tensors for arrays."""
-        state = cast(Mapping[str, Mapping[str, object]], saved)
-        self.q.load_state_dict(state["network"])
-        self.q_target.load_state_dict(state["target"])
-        self.updater.load_state(state["updater"])
+        assert len(self.batch.learners) == 1, "a learner is restored before a Population brings it together with others"
+        state = cast(Mapping[str, Mapping[str, Any]], saved)
+        self.batch.online.load(0, state["network"])
+        self.batch.target.load(0, state["target"])
+        self.batch.optimizer.load_state(0, state["optimizer"])
         self.patience.load_state(state["patience"])
-        self.replay.load_state(_arrays(state["replay"]))
-        self.environment.load_state(_arrays(state["environment"]))
-        self._observation = self.environment.observation
-        torch.set_rng_state(cast(Tensor, state["torch_rng"]))
-        counters = cast(Mapping[str, int], state["counters"])
-        self.seed, self.t, self.gradient_steps = counters["seed"], counters["t"], counters["gradient_steps"]
-        self.warm = bool(counters["warm"])
-        self.means = Means(**cast(Mapping[str, float], state["means"]))  # type: ignore[arg-type]
-        fights = _arrays(state["fights"])
-        self._return[:] = fights["return"]
-        self._length[:] = fights["length"]
+        self.replay.load_state(arrays(state["replay"]))
+        self.environment.load_state(arrays(state["environment"]))
+        if self.args.dropout:
+            self.dice.set_state(cast(Tensor, saved["torch_rng"]))
+        counters = state["counters"]
+        self.seed, self.warm = counters["seed"], bool(counters["warm"])
+        self.batch.t, self.batch.gradient_steps = counters["t"], counters["gradient_steps"]
+        self.batch.look()
+        means = dict(state["means"])
+        self.episodes.load_state(means.pop("episodes"))
+        self.means = Means(**means)
+
+
+class Batch:
+    """Candidates of one shape and at the same step, which go on together: the algorithm.
+
+    Everything has a first dimension for the candidates, and nothing goes from one of them to another.
+    """
+
+    def __init__(self, learners: Sequence[DoubleDQN], model: QModel) -> None:
+        """`model` lends its shape. The candidates' networks, optimizer and replay are blank."""
+        args, inputs = [learner.args for learner in learners], learners[0].inputs
+        count, self._fights = len(learners), learners[0].environment.rows
+        self.learners, self.args = list(learners), args[0]  # what they have in common
+        self.t = self.gradient_steps = 0
+        self.online, self.target = TrainedStack(model, count), Stack(model, count)
+        self.optimizer = StackedAdamW(
+            self.online.values,
+            self.online.gradients,
+            [Pace(own.learning_rate, own.learning_rate_end, own.weight_decay, own.gradient_clip) for own in args],
+        )
+        kinds = [Kind(own.n_step, own.gamma, own.priority_alpha) for own in args]
+        self.replay = Replay(kinds, self.args.replay_rows, self._fights, inputs)
+        self._double = torch.tensor([own.double for own in args])[:, None, None]
+        self._uniforms = np.zeros((count, 2 * self._fights + self.args.updates * self.args.batch_size))
+        # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
+        self._seen = torch.zeros(count, self._fights, inputs)
+        self._s = torch.zeros(count, self.args.batch_size, inputs)
+        self._s_next = torch.zeros(count, self.args.batch_size, inputs)
+        self.look()
+
+    @classmethod
+    def of(cls, learners: Sequence[DoubleDQN]) -> Batch:
+        """Bring learners at the same step together, whatever batches they are in; those lose them."""
+        made = cls(learners, learners[0].batch.online.model)
+        made.t, made.gradient_steps = learners[0].t, learners[0].gradient_steps
+        for place, learner in enumerate(learners):
+            made.online.load(place, learner.batch.online.state(learner.place))
+            made.target.load(place, learner.batch.target.state(learner.place))
+            made.optimizer.load_state(place, learner.batch.optimizer.state(learner.place))
+            made.replay.load_state(place, learner.replay.state())
+            learner.batch, learner.place = made, place
+        return made
+
+    def look(self) -> None:
+        """See what the candidates' fights look like now."""
+        for seen, learner in zip(self._seen.numpy(), self.learners, strict=True):
+            seen[:] = learner.environment.observation
+
+    def advance(self) -> None:
+        """One step of every fight, then the gradient steps it pays for. A candidate whose numbers blow up has its
+        `failure` set and keeps its last good weights.
+        """
+        for uniforms, learner in zip(self._uniforms, self.learners, strict=True):
+            np.random.Generator(np.random.Philox(key=learner.seed, counter=self.t << 128)).random(out=uniforms)
+        self._play()
+        self.t += 1
+        if self.t >= self.args.learns_from:
+            beta = np.array([[learner.beta()] for learner in self.learners])
+            for update in range(self.args.updates):
+                begin = 2 * self._fights + update * self.args.batch_size
+                self._learn(self._uniforms[:, begin : begin + self.args.batch_size], beta)
+        for learner in self.learners:
+            learner.patience.note(learner.steps_done, learner.episodes.score)
+
+    def _play(self) -> None:
+        epsilon = np.array([[learner.epsilon()] for learner in self.learners])
+        explores, anything = self._uniforms[:, : self._fights], self._uniforms[:, self._fights : 2 * self._fights]
+        greedy = self.online(self._seen).argmax(2).numpy()
+        anything = (anything * self.learners[0].outputs).astype(np.int64)
+        actions: Ints = np.where(explores < epsilon, anything, greedy)
+        outcomes = [learner.environment.step(own) for learner, own in zip(self.learners, actions, strict=True)]
+        reward = np.stack([outcome.reward for outcome in outcomes])
+        self.replay.add(self._seen.numpy(), actions, reward, np.stack([outcome.done for outcome in outcomes]))
+        for seen, learner, outcome in zip(self._seen.numpy(), self.learners, outcomes, strict=True):
+            learner.episodes.note(outcome)
+            seen[:] = outcome.observation
+
+    def _learn(self, uniforms: Doubles, beta: Doubles) -> None:
+        drawn = self.replay.draw(uniforms, beta)
+        followed = self.replay.returns(drawn.index)
+        s = _gather(self.replay.states, drawn.index, self._s)
+        s_next = _gather(self.replay.states, followed.next_index, self._s_next)
+        a = torch.from_numpy(self.replay.actions[drawn.index])[..., None]
+        R, discount, w = map(torch.from_numpy, (followed.reward, followed.discount, drawn.weight))
+        q_next = self.target(s_next)
+        y = R + discount * q_next.gather(2, self._chooser(s_next, q_next).argmax(2, keepdim=True))[..., 0]
+        values, loss = self._follow(s, a, y, w)
+        self.gradient_steps += 1
+        moves = self._move(loss)
+        for k in np.flatnonzero(moves).tolist():
+            if self.gradient_steps % self.learners[k].args.target_interval == 0:
+                self.target.values[k] = self.online.values[k]
+        error: Floats = (values - y).abs().numpy()
+        error[~moves] = 0.0
+        self._note(moves, error, values.numpy(), loss)
+        self.replay.update(drawn.index, error)
+
+    def _chooser(self, s_next: Tensor, q_next: Tensor) -> Tensor:
+        """The values by which the next action is chosen."""
+        if not self._double.any():
+            return q_next
+        online = self.online(s_next)
+        return online if self._double.all() else torch.where(self._double, online, q_next)
+
+    def _follow(self, s: Tensor, a: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, list[float]]:
+        """Leave the gradient of each candidate's mean loss; the values of what was done, and the losses."""
+        parts, loss = self.args.accumulation, torch.zeros(len(y))
+        dice = [learner.dice for learner in self.learners] if self.args.dropout else None
+        values = torch.empty_like(y)
+        self.online.gradients.zero_()
+        for part in (slice(k * y.shape[1] // parts, (k + 1) * y.shape[1] // parts) for k in range(parts)):
+            with self._precision():
+                q = self.online.followed(s[:, part], dice).gather(2, a[:, part])[..., 0]
+                mean = (w[:, part] * functional.smooth_l1_loss(q, y[:, part], reduction="none")).mean(1) / parts
+            self.online.add_gradients(mean.sum())
+            values[:, part], loss = q.detach(), loss + mean.detach()
+        return values, loss.tolist()
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        device = self.online.values.device.type
+        return (
+            torch.autocast(device, torch.bfloat16) if self.args.amp and device == "cuda" else contextlib.nullcontext()
+        )
+
+    def _move(self, loss: list[float]) -> NDArray[np.bool_]:
+        """One step along the gradients; who took it."""
+        norms = self.optimizer.norms()
+        for learner, own, norm in zip(self.learners, loss, norms.tolist(), strict=True):
+            if learner.failure is None and not (math.isfinite(own) and math.isfinite(norm)):
+                told = f"loss {own}, norm of the gradient {norm} at gradient step {self.gradient_steps}"
+                learner.failure = TrialError(Reason.DIVERGED, told)
+        moves = np.array([learner.failure is None for learner in self.learners])
+        self.optimizer.step(norms, moves, [learner.share for learner in self.learners])
+        return moves
+
+    def _note(self, moves: NDArray[np.bool_], error: Floats, values: Floats, loss: list[float]) -> None:
+        td_errors, q_values = error.mean(1).tolist(), values.mean(1).tolist()
+        for k in np.flatnonzero(moves).tolist():
+            self.learners[k].means.note(self.gradient_steps, td_errors[k], q_values[k], loss[k])
 
 
 def _gather(rows: Floats, index: Ints, out: Tensor) -> Tensor:
     np.take(rows, index, axis=0, out=out.numpy(), mode="clip")  # "raise" would gather into a copy first
     return out
-
-
-def _arrays(state: Mapping[str, object]) -> dict[str, NDArray[np.generic]]:
-    return {name: value.numpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()}

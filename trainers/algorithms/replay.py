@@ -1,12 +1,13 @@
-"""Prioritized experience replay (Schaul et al. 2016) with n-step returns, in numpy.
+"""Prioritized experience replay (Schaul et al. 2016) with n-step returns, in numpy, for candidates side by side.
 
-The store is a ring of time steps, each as wide as the arena: state t of a fight lies right before its state t + 1, so
-no state is kept twice and an n-step return is read off at sampling time.
+Each candidate's store is a ring of time steps, each as wide as the arena: state t of a fight lies right before its
+state t + 1, so no state is kept twice and an n-step return is read off at sampling time. No candidate's numbers depend
+on who else is there: they are the same, bit for bit, in a replay of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,61 +16,73 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Saved = dict[str, NDArray[np.generic] | int | float]
 
 PRIORITY_FLOOR = 1e-3
 """Added to every |TD error|, so that no transition is forgotten for good."""
 
 
-class SumTree:
-    """A binary tree whose nodes hold the sum of their children: draws in proportion to the leaves in O(log n).
+class SumTrees:
+    """Binary trees whose nodes hold the sum of their children: draws in proportion to the leaves in O(log n).
 
-    A parent is always computed from its two children anew, so rounding never accumulates and the leaves alone
-    restore the tree bit for bit.
+    A parent is always computed from its two children anew, so rounding never accumulates and the leaves alone restore
+    a tree bit for bit. The trees are the lower levels of one heap: the children of node n are 2 n and 2 n + 1,
+    whichever tree it is of, and the root of tree k is node `roots[k]`.
     """
 
-    def __init__(self, leaves: int) -> None:
+    def __init__(self, trees: int, leaves: int) -> None:
         self._depth = max(leaves - 1, 1).bit_length()
-        self._first = 1 << self._depth
-        self._node: Doubles = np.zeros(2 * self._first, np.float64)
+        above = 1 << (trees - 1).bit_length()
+        self.roots: Ints = above + np.arange(trees)[:, None]
+        self.first: Ints = self.roots << self._depth  # leaf of each tree, (trees, 1)
+        self._node: Doubles = np.zeros(2 * above << self._depth, np.float64)
+        self._levels = [self._node[above << d : 2 * above << d].reshape(above, -1) for d in range(self._depth + 1)]
         self._leaves = leaves
 
     @property
-    def total(self) -> float:
-        return float(self._node[1])
+    def totals(self) -> Doubles:
+        """Shape (trees, 1)."""
+        return self._node[self.roots]
 
-    @property
-    def leaves(self) -> Doubles:
+    def leaves(self, tree: int) -> Doubles:
         """A view, shape (leaves,)."""
-        return self._node[self._first : self._first + self._leaves]
+        return self._levels[-1][tree, : self._leaves]
 
-    def set(self, index: Ints, value: Doubles) -> None:
-        """Give the leaves `index` (repeats allowed where the values agree) their values."""
-        node = index + self._first
+    def at(self, node: Ints) -> Doubles:
+        return self._node[node]
+
+    def set(self, node: Ints, value: Doubles) -> None:
+        """Give some leaves, by their nodes (repeats allowed where the values agree), their values."""
         self._node[node] = value
         for _ in range(self._depth):
-            node >>= 1
+            node = node >> 1
             self._node[node] = self._node[2 * node] + self._node[2 * node + 1]
 
-    def fill(self, start: int, count: int, value: float) -> None:
-        """Give `count` neighbours one value; `count` is a power of two and divides `start`."""
-        low, high = start + self._first, start + self._first + count
-        self._node[low:high] = value
-        while low > 1:
+    def fill(self, trees: Sequence[int] | slice, start: int, count: int, value: Doubles | float) -> None:
+        """Give `count` neighbours in some trees one value a tree, (trees, 1); `count` is a power of two and divides
+        `start`.
+        """
+        low, high = start, start + count
+        self._levels[-1][trees, low:high] = value
+        for below, level in zip(self._levels[:0:-1], self._levels[-2::-1], strict=True):
             low, high = low >> 1, max(high >> 1, (low >> 1) + 1)
-            children = self._node[2 * low : 2 * high]
-            self._node[low:high] = children[0::2] + children[1::2]
+            children = below[trees, 2 * low : 2 * high]
+            level[trees, low:high] = children[:, 0::2] + children[:, 1::2]
 
-    def restore(self, leaves: Doubles) -> None:
-        self._node[self._first : self._first + self._leaves] = leaves
-        for depth in range(self._depth - 1, -1, -1):
-            low, high = 1 << depth, 2 << depth
-            children = self._node[2 * low : 2 * high]
-            self._node[low:high] = children[0::2] + children[1::2]
+    def restore(self, tree: int, leaves: Doubles) -> None:
+        """Give a tree its first leaves, and 0 for the others."""
+        self._levels[-1][tree] = 0.0
+        self._levels[-1][tree, : len(leaves)] = leaves
+        for below, level in zip(self._levels[:0:-1], self._levels[-2::-1], strict=True):
+            level[tree] = below[tree, 0::2] + below[tree, 1::2]
 
     def draw(self, uniforms: Doubles) -> Ints:
-        """One leaf per stratum of equal mass; `uniforms` in [0, 1) place the draw inside its stratum."""
-        mass = (np.arange(len(uniforms)) + uniforms) * (self._node[1] / len(uniforms))
-        node = np.ones(len(uniforms), np.int64)
+        """The node of one leaf per stratum of equal mass; `uniforms` (trees, draws) in [0, 1) place a draw inside its
+        stratum.
+        """
+        draws = uniforms.shape[1]
+        mass = (np.arange(draws) + uniforms) * (self.totals / draws)
+        node = np.repeat(self.roots, draws, axis=1)
         for _ in range(self._depth):
             node <<= 1
             left = self._node[node]
@@ -77,13 +90,25 @@ class SumTree:
             right = (mass >= left) & (self._node[node + 1] > 0.0)
             mass -= left * right
             node += right
-        node -= self._first
         return node
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What one candidate's replay has of its own."""
+
+    n_step: int  # rewards summed before the bootstrap
+    gamma: float  # discount per step
+    alpha: float  # how far priorities skew the draw; 0 is uniform
+
+
+@dataclass(frozen=True)
 class Drawn:
-    """A batch by reference. `index` is what `update` wants back, `weight` the importance-sampling correction."""
+    """A batch by reference, (candidates, batch).
+
+    `index` points into `Replay.states` and `actions` and is what `update` wants back, `weight` is the
+    importance-sampling correction.
+    """
 
     index: Ints
     weight: Floats
@@ -99,94 +124,138 @@ class Returns:
 
 
 class Replay:
-    """The newest `rows` time steps of `fights` fights; `fights` is a power of two.
+    """The newest `rows` time steps of `fights` fights of each candidate; `fights` is a power of two.
 
     A transition can be drawn once the state n steps later is stored. The end of a fight, by the clock too, is an end:
     the state tells the time.
     """
 
-    def __init__(self, rows: int, fights: int, width: int, n_step: int, alpha: float) -> None:
-        if fights & (fights - 1) or rows <= n_step:
-            raise ValueError(f"{fights} fights must be a power of two, {rows} rows more than {n_step} steps")
-        self._rows, self._fights, self._n_step, self._alpha = rows, fights, n_step, alpha
-        self.states: Floats = np.zeros((rows * fights, width), np.float32)
-        self.actions: Ints = np.zeros(rows * fights, np.int64)
-        self._rewards: Floats = np.zeros(rows * fights, np.float32)
-        self._alive: Floats = np.zeros(rows * fights, np.float32)
-        self._tree = SumTree(rows * fights)
-        self._added = 0
-        self._largest = 1.0
+    def __init__(self, kinds: Sequence[Kind], rows: int, fights: int, width: int) -> None:
+        self._n_steps = [kind.n_step for kind in kinds]
+        self._most = max(self._n_steps)
+        if fights & (fights - 1) or rows <= self._most:
+            raise ValueError(f"{fights} fights must be a power of two, {rows} rows more than {self._most} steps")
+        count, self._each = len(kinds), rows * fights
+        self._rows, self._fights = rows, fights
+        self._alphas = [kind.alpha for kind in kinds]
+        self._alpha: Doubles = np.array(self._alphas)[:, None]
+        self._n: Ints = np.array(self._n_steps)[:, None]
+        self._discounts: Floats = np.array(
+            [[kind.gamma**k for k in range(self._most + 1)] for kind in kinds], np.float32
+        )
+        self.states: Floats = np.zeros((count * self._each, width), np.float32)
+        self.actions: Ints = np.zeros(count * self._each, np.int64)
+        self._rewards: Floats = np.zeros(count * self._each, np.float32)
+        self._alive: Floats = np.zeros(count * self._each, np.float32)
+        self._end: Ints = self._each * np.arange(1, count + 1)[:, None]  # of each candidate's part
+        self._trees = SumTrees(count, self._each)
+        self._to_leaf: Ints = self._trees.first - self._each * np.arange(count)[:, None]
+        self._largest = [1.0] * count
+        self.added = 0
 
     @property
-    def size(self) -> int:
-        """Transitions that can be drawn."""
-        return max(min(self._added, self._rows) - self._n_step, 0) * self._fights
+    def sizes(self) -> Ints:
+        """How many transitions of each candidate can be drawn, (candidates, 1)."""
+        return np.maximum(min(self.added, self._rows) - self._n, 0) * self._fights
 
     def add(self, state: Floats, action: Ints, reward: Floats, done: NDArray[np.bool_]) -> None:
-        """One time step of every fight: what was seen, done and earned, and whether that ended the fight."""
-        start = (self._added % self._rows) * self._fights
-        row = slice(start, start + self._fights)
-        self.states[row] = state
-        self.actions[row] = action
-        self._rewards[row] = reward
-        np.logical_not(done, out=self._alive[row], casting="unsafe")
-        self._tree.fill(start, self._fights, 0.0)
-        if self._added >= self._n_step:
-            ready = ((self._added - self._n_step) % self._rows) * self._fights
-            self._tree.fill(ready, self._fights, self._largest**self._alpha)
-        self._added += 1
+        """One time step of every fight, (candidates, fights, ...): what was seen, done and earned, and whether that
+        ended the fight.
+        """
+        row = self.added % self._rows
+        self._of_step(self.states)[:, row] = state
+        self._of_step(self.actions)[:, row] = action
+        self._of_step(self._rewards)[:, row] = reward
+        self._of_step(self._alive)[:, row] = ~done
+        everyone = slice(0, len(self._n_steps))
+        self._trees.fill(everyone, row * self._fights, self._fights, 0.0)
+        priorities = np.array([best**alpha for best, alpha in zip(self._largest, self._alphas, strict=True)])[:, None]
+        for n_step in sorted(set(self._n_steps)):
+            if self.added < n_step:
+                continue
+            ready = (self.added - n_step) % self._rows * self._fights
+            which = [k for k, own in enumerate(self._n_steps) if own == n_step]
+            trees = everyone if len(which) == len(self._n_steps) else which
+            self._trees.fill(trees, ready, self._fights, priorities[trees])
+        self.added += 1
 
-    def draw(self, uniforms: Doubles, beta: float) -> Drawn:
-        """As many transitions as `uniforms`, in proportion to their priorities; weights (N P)^-beta, at most 1."""
-        index = self._tree.draw(uniforms)
-        probability = self._tree.leaves[index] / self._tree.total
-        weight = (self.size * probability) ** -beta
-        return Drawn(index, (weight / weight.max()).astype(np.float32))
+    def _of_step(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A view by candidate and time step."""
+        return array.reshape(-1, self._rows, self._fights, *array.shape[1:])
 
-    def returns(self, index: Ints, gamma: float) -> Returns:
+    def draw(self, uniforms: Doubles, beta: Doubles) -> Drawn:
+        """As many transitions as `uniforms` (candidates, batch), in proportion to their priorities; weights
+        (N P)^-beta, at most 1, with `beta` (candidates, 1).
+        """
+        leaf = self._trees.draw(uniforms)
+        probability = self._trees.at(leaf) / self._trees.totals
+        weight = (self.sizes * probability) ** -beta
+        return Drawn(leaf - self._to_leaf, (weight / weight.max(1, keepdims=True)).astype(np.float32))
+
+    def returns(self, index: Ints) -> Returns:
         """What followed the transitions, each within its own fight."""
-        reward = self._rewards[index]
-        alive = self._alive[index]
-        node = index
-        for k in range(1, self._n_step):
-            node = self._after(node)
-            reward = reward + np.float32(gamma**k) * alive * self._rewards[node]
-            alive = alive * self._alive[node]
-        return Returns(reward, np.float32(gamma**self._n_step) * alive, self._after(node))
+        reward, alive = self._rewards[index], self._alive[index]
+        node = self._after(index)
+        for k in range(1, self._most):
+            longer = (alive * self._alive[node], reward + self._discounts[:, k : k + 1] * alive * self._rewards[node])
+            following = self._after(node)
+            if k >= min(self._n_steps):  # some candidates look no further
+                more = k < self._n
+                alive, reward = np.where(more, longer[0], alive), np.where(more, longer[1], reward)
+                node = np.where(more, following, node)
+            else:
+                (alive, reward), node = longer, following
+        return Returns(reward, np.take_along_axis(self._discounts, self._n, 1) * alive, node)
 
     def _after(self, index: Ints) -> Ints:
         following = index + self._fights
-        return np.where(following >= len(self.actions), following - len(self.actions), following)
+        return np.where(following >= self._end, following - self._each, following)
 
     def update(self, index: Ints, error: Floats) -> None:
         """New priorities (|TD error| + floor)^alpha of transitions just learnt from; `error` is >= 0."""
         priority = error.astype(np.float64) + PRIORITY_FLOOR
-        self._largest = max(self._largest, float(priority.max()))
-        self._tree.set(index, priority**self._alpha)
+        self._largest = [max(pair) for pair in zip(self._largest, priority.max(1).tolist(), strict=True)]
+        self._trees.set(index + self._to_leaf, priority**self._alpha)
 
-    def state(self) -> dict[str, NDArray[np.generic] | int | float]:
-        """Everything, as arrays of the filled part; views, to be written out before the next `add`."""
-        filled = min(self._added, self._rows) * self._fights
+    def slot(self, candidate: int) -> ReplaySlot:
+        return ReplaySlot(self, candidate)
+
+    def state(self, candidate: int) -> Saved:
+        """Everything of one candidate, as arrays of the filled part; views, to be written out before the next `add`."""
+        filled = slice(candidate * self._each, candidate * self._each + min(self.added, self._rows) * self._fights)
         return {
-            "states": self.states[:filled],
-            "actions": self.actions[:filled].astype(np.uint8),
-            "rewards": self._rewards[:filled],
-            "alive": self._alive[:filled].astype(np.bool_),
-            "priorities": self._tree.leaves[:filled],
-            "added": self._added,
-            "largest": self._largest,
+            "states": self.states[filled],
+            "actions": self.actions[filled].astype(np.uint8),
+            "rewards": self._rewards[filled],
+            "alive": self._alive[filled].astype(np.bool_),
+            "priorities": self._trees.leaves(candidate)[: filled.stop - filled.start],
+            "added": self.added,
+            "largest": self._largest[candidate],
         }
 
-    def load_state(self, state: Mapping[str, NDArray[np.generic] | int | float]) -> None:
+    def load_state(self, candidate: int, state: Mapping[str, NDArray[np.generic] | int | float]) -> None:
         """Raises KeyError or ValueError where `state` is of another shape."""
         arrays = {name: np.asarray(state[name]) for name in ("states", "actions", "rewards", "alive", "priorities")}
-        filled = len(arrays["actions"])
-        self.states[:filled] = arrays["states"]
-        self.actions[:filled] = arrays["actions"]
-        self._rewards[:filled] = arrays["rewards"]
-        self._alive[:filled] = arrays["alive"]
-        leaves = np.zeros(len(self.actions), np.float64)
-        leaves[:filled] = arrays["priorities"]
-        self._tree.restore(leaves)
-        self._added = int(np.asarray(state["added"]))
-        self._largest = float(np.asarray(state["largest"]))
+        begin = candidate * self._each
+        filled = slice(begin, begin + len(arrays["actions"]))
+        self.states[filled] = arrays["states"]
+        self.actions[filled] = arrays["actions"]
+        self._rewards[filled] = arrays["rewards"]
+        self._alive[filled] = arrays["alive"]
+        self._trees.restore(candidate, arrays["priorities"].astype(np.float64))
+        self.added = int(np.asarray(state["added"]))
+        self._largest[candidate] = float(np.asarray(state["largest"]))
+
+
+@dataclass(frozen=True)
+class ReplaySlot:
+    """One candidate's part of a replay."""
+
+    replay: Replay
+    candidate: int
+
+    def state(self) -> Saved:
+        return self.replay.state(self.candidate)
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic] | int | float]) -> None:
+        self.replay.load_state(self.candidate, state)

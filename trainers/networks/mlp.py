@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
 
 from trainers.learner import Exported
 
@@ -14,8 +17,35 @@ Weights = Mapping[str, Tensor]
 """A network's `state_dict`."""
 
 
+ALIGNMENT = 16
+"""Floats in 64 bytes. A matrix product's last bits depend on where its operands begin: in a stack of networks all do at
+such a multiple, so that a network's values do not depend on its place."""
+
+
+def aligned(width: int) -> int:
+    return -(-width // ALIGNMENT) * ALIGNMENT
+
+
 class QModel(nn.Module):
     """What Double DQN asks of its network besides values for observations."""
+
+    def stacked_shapes(self) -> dict[str, torch.Size]:
+        """Of the parameters as `side_by_side` takes them; there may be zeros behind each row and column."""
+        return {name: own.shape for name, own in self.state_dict().items()}
+
+    def side_by_side(self, weights: Weights, seen: Tensor, dice: Sequence[Generator] | None = None) -> Tensor:
+        """Values (candidates, rows, outputs) for what each of several networks like this one sees, (candidates, rows,
+        inputs); `weights` are theirs, (candidates, ...). With `dice`, one each, dropout acts.
+
+        Here one network after the other; networks whose layers can be stacked do better.
+        """
+        self.train(dice is not None)
+        names, rows = list(weights), [weight.unbind(0) for weight in weights.values()]
+        values = []
+        for k, own in enumerate(zip(*rows, strict=True)):
+            with _rolling(dice[k] if dice else None):
+                values.append(functional_call(self, dict(zip(names, own, strict=True)), (seen[k],)))
+        return torch.stack(values)
 
     def adopt(self, weights: Weights) -> bool:
         """Copy every tensor that fits; True if all of them came."""
@@ -58,6 +88,21 @@ class QNetwork(QModel):
         value: Tensor = self.value(state)
         return value + advantage - advantage.mean(1, keepdim=True)
 
+    def stacked_shapes(self) -> dict[str, torch.Size]:
+        return {name: torch.Size(map(aligned, own.shape)) for name, own in self.state_dict().items()}
+
+    def side_by_side(self, weights: Weights, seen: Tensor, dice: Sequence[Generator] | None = None) -> Tensor:
+        missing = aligned(self.inputs) - self.inputs
+        seen = functional.pad(seen, (0, missing)) if missing else seen
+        for number in range(len(self.hidden)):
+            seen = torch.relu(_linear(weights, f"hidden.{number}", seen))
+            if dice is not None:
+                seen = seen * _kept(seen, self.dropout, dice)
+        advantage = _linear(weights, "advantage", seen)[..., : self.advantage.out_features]
+        if self.value is None:
+            return advantage
+        return _linear(weights, "value", seen)[..., :1] + advantage - advantage.mean(2, keepdim=True)
+
     def exported(self) -> Exported:
         """The same function as plain layers with ReLU between: a dueling network's heads are folded into one."""
         plain = QNetwork(self.inputs, self.hidden_widths, self.advantage.out_features)
@@ -71,6 +116,29 @@ class QNetwork(QModel):
         fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
         self.load_state_dict({**own, **fitting})
         return len(fitting) == len(own)
+
+
+def _linear(weights: Weights, layer: str, seen: Tensor) -> Tensor:
+    return torch.baddbmm(weights[f"{layer}.bias"][:, None], seen, weights[f"{layer}.weight"].transpose(1, 2))
+
+
+def _kept(like: Tensor, dropout: float, dice: Sequence[Generator]) -> Tensor:
+    """What dropout multiplies with: 0, or so much more that the mean stays."""
+    kept = torch.empty_like(like)
+    for own, generator in zip(kept, dice, strict=True):
+        own.bernoulli_(1.0 - dropout, generator=generator)
+    return kept.div_(1.0 - dropout)
+
+
+@contextlib.contextmanager
+def _rolling(generator: Generator | None) -> Iterator[None]:
+    """Random numbers of torch's layers come from `generator`."""
+    if generator is None:
+        yield
+        return
+    torch.set_rng_state(generator.get_state())
+    yield
+    generator.set_state(torch.get_rng_state())
 
 
 def with_one_head(weights: Weights) -> Weights:
