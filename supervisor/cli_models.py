@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from supervisor.flags import DEFAULT_RUN_DIR, AsJson, Config, RunDir
+from supervisor.errors import UsageError
+from supervisor.flags import DEFAULT_RUN_DIR, AsJson, Config, RunDir, names
 
 models = typer.Typer()
 
@@ -76,4 +77,30 @@ def profile(
 
     return command.profile_training(
         command.ProfileOptions(run_dir, config, archetype, model_type, scale, seconds, seed, as_json)
+    )
+
+
+@models.command()
+def collect(
+    every: Annotated[bool, typer.Option("--all", help="Every archetype.")] = False,
+    archetypes: Annotated[str | None, typer.Option(help="Comma separated.")] = None,
+    samples_per_archetype: Annotated[int, typer.Option(min=1, help="Ticks of fights.")] = 10000,
+    source: Annotated[
+        str, typer.Option(help="traditional (the script plays), synthetic (random play) or database.")
+    ] = "traditional",
+    output: Annotated[Path | None, typer.Option(help="Folder. [default: data in the run's]")] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
+) -> int:
+    """Write experience of archetypes to files.
+
+    A file that is there as asked for is kept. A database's address is INCUMBENT_DATABASE_URL.
+    """
+    from supervisor.commands import collect as command
+
+    if not (every or archetypes):
+        raise UsageError("say what: --all or --archetypes aggressive,mage")
+    return command.collect(
+        command.CollectOptions(run_dir, config, names(archetypes), samples_per_archetype, source, output, seed)
     )

@@ -164,3 +164,37 @@ class ProfileResult:
     parts: Mapping[str, float]
     steps_per_s: float  # unwatched
     outside_kernels: float | None
+
+
+@dataclass(frozen=True)
+class CollectItem:
+    """One archetype's file. `seed` is of its first fight."""
+
+    archetype: str
+    level: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class CollectTask:
+    """`source` is traditional, synthetic or database; the address of the last is in the process's environment."""
+
+    items: tuple[CollectItem, ...]
+    source: str
+    samples: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Collected:
+    """`left_out` rows of a database were no experience of 64 finite numbers."""
+
+    archetype: str
+    samples: int
+    sha256: str
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class CollectResult:
+    files: tuple[Collected, ...]

@@ -1,4 +1,7 @@
-"""The main of every job: `task.json` of the folder given is done, `result.json` written last."""
+"""The main of every job: `task.json` of the folder given is done, `result.json` written last.
+
+Who starts it gives it one thread (OMP_NUM_THREADS).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-
-import torch
 
 from supervisor.contract import as_json, parse
 from supervisor.errors import IncumbentError, TrialError
@@ -20,7 +21,6 @@ T = TypeVar("T")
 def main(arguments: list[str], task: type[T], work: Callable[[T], object]) -> int:
     """The exit code: that of the error for the operator, 1 where a training failed."""
     folder = Path(arguments[0])
-    torch.set_num_threads(1)
     try:
         result = work(parse(task, sealed.read(folder / TASK_NAME)))
     except IncumbentError as error:
