@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.commands.bars import Done, bar
 from supervisor.contract import ScoreCard, ScoreTask, Version, as_json, parse
 from supervisor.errors import TryAgainError
 from supervisor.journal import durable, sealed
@@ -61,8 +62,14 @@ def examine(
     missing = [task for task in tasks if found[task.target] is None]
     if missing:
         say(f"{len(missing)} of {len(tasks)} models are examined over {tasks[0].games} games each")
-        _make(run_dir, missing, workers, say)
+        with bar(lambda: _examined(run_dir, missing)):
+            _make(run_dir, missing, workers, say)
     return {task.target: _card(run_dir, task) for task in tasks}
+
+
+def _examined(run_dir: Path, tasks: Sequence[ScoreTask]) -> Done:
+    there = sum((_folder(run_dir, task) / CARD_NAME).exists() for task in tasks)
+    return Done(there / len(tasks), f"{there} of {len(tasks)} models examined")
 
 
 def known_card(run_dir: Path, task: ScoreTask) -> ScoreCard | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 
+from supervisor.commands.bars import bar, trained
 from supervisor.commands.run import RunOptions, run_supervisor
 from supervisor.commands.scoretable import Row, Table, as_markdown, as_text, summary
 from supervisor.commands.scoring import FOLDER, Question, examine, task_of
@@ -63,7 +64,9 @@ def train_models(options: TrainOptions) -> int:
     missing = [key for key in targets if state.target(key).iterations == 0]
     if missing:
         typer.echo(f"{len(missing)} of {len(targets)} targets are trained, {setup.settings.run.scale} scale")
-        code = _train(options, patterns if _alone(state, targets) else missing, state.iteration + len(missing))
+        steps = {key: setup.targets[key].steps for key in missing}
+        with bar(lambda: trained(options.run_dir, steps)):
+            code = _train(options, patterns if _alone(state, targets) else missing, state.iteration + len(missing))
         state = _state(options.run_dir)
         left = [key for key in missing if state.target(key).iterations == 0]
         if code != 0 or left:
