@@ -104,3 +104,44 @@ def collect(
     return command.collect(
         command.CollectOptions(run_dir, config, names(archetypes), samples_per_archetype, source, output, seed)
     )
+
+
+@models.command()
+def deploy(
+    every: Annotated[bool, typer.Option("--all", help="Every target with a model.")] = False,
+    archetypes: Annotated[str | None, typer.Option(help="Comma separated.")] = None,
+    model_types: Annotated[str | None, typer.Option(help="Comma separated.")] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+) -> int:
+    """See that what was trained is what is served.
+
+    Promotes winners that wait for it, and tells the server what it missed.
+    """
+    from supervisor.commands import deploy as command
+
+    if not (every or archetypes or model_types):
+        raise UsageError("say what: --all, --archetypes aggressive,mage or --model-types combat_dqn")
+    return command.deploy(command.DeployOptions(run_dir, config, names(archetypes), names(model_types)))
+
+
+@models.command("train-coordination")
+def train_coordination(
+    archetype: Annotated[str, typer.Option(help="Of the pack's members.")],
+    pack_size: Annotated[int, typer.Option(help="2 to 5 members, against as many foes.")] = 5,
+    episodes: Annotated[int, typer.Option(min=1, help="Fights to train for.")] = 1000,
+    games: Annotated[int, typer.Option(min=100, help="Fights that measure.")] = 1000,
+    output: Annotated[Path | None, typer.Option(help="Folder. [default: in the run's reports]")] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+    seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
+) -> int:
+    """Train and measure a pack of any size.
+
+    Central training, decentral play; into files, nothing is registered.
+    """
+    from supervisor.commands import coordination as command
+
+    return command.train_coordination(
+        command.CoordinationOptions(run_dir, config, archetype, pack_size, episodes, games, output, seed)
+    )

@@ -91,6 +91,7 @@ class CourseResult:
     steps: int
     seconds: float  # of training alone
     taken_over: float | None = None  # 1 when every tensor of the weights to start from fitted
+    before: tuple[float, ...] = ()  # the same games by the network as the training found it
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: float | None = None  # what the rule that a situation is judged by scores; None in fights
     model_sha256: str | None = None

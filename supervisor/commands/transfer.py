@@ -115,7 +115,7 @@ def _tasks(options: TransferOptions, source: Version) -> tuple[CourseTask, Cours
 
 
 def _text(found: Comparison) -> str:
-    titles = ("", "25 %", "50 %", "75 %", "100 %", f"of {len(found.warm.scores)} games", "seconds")
+    titles = ("", "before", "25 %", "50 %", "75 %", "100 %", f"of {len(found.warm.scores)} games", "seconds")
     lines = columns([titles, _line("warm start", found.warm), _line("cold start", found.cold)])
     sooner = (
         "the warm start does not reach the cold one's end"
@@ -129,12 +129,17 @@ def _text(found: Comparison) -> str:
 
 def _line(name: str, course: CourseResult) -> Sequence[str]:
     curve = [f"{100 * score:.1f}" for _, score in course.curve]
-    return (name, *curve, f"{100 * sum(course.scores) / len(course.scores):.1f}", f"{course.seconds:.1f}")
+    return (name, _percent(course.before), *curve, _percent(course.scores), f"{course.seconds:.1f}")
+
+
+def _percent(scores: Sequence[float]) -> str:
+    return f"{100 * sum(scores) / len(scores):.1f}" if scores else "-"
 
 
 def _plain(options: TransferOptions, source: Version, found: Comparison) -> dict[str, Json]:
     def side(course: CourseResult) -> dict[str, Json]:
         return {
+            "before": sum(course.before) / len(course.before) if course.before else None,
             "score": sum(course.scores) / len(course.scores),
             "curve": [[steps, score] for steps, score in course.curve],
             "steps": course.steps,

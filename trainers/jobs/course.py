@@ -24,6 +24,7 @@ APART = 2**40
 def work(task: CourseTask) -> CourseResult:
     training, curve, seconds = begin(task.training), [], 0.0
     learner, total = training.learner, task.training.steps
+    before = _scores(training, task.first_game, task.games)
     for quarter in range(1, QUARTERS + 1):
         began_s = time.perf_counter()
         while not learner.finished and learner.steps_done < total * quarter / QUARTERS:
@@ -38,6 +39,7 @@ def work(task: CourseTask) -> CourseResult:
         curve=tuple(curve),
         steps=learner.steps_done,
         seconds=seconds,
+        before=tuple(before),
         taken_over=metrics.get("warm_start"),
         metrics=metrics,
         baseline=_baseline(training, task),
