@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from trainers.catalogue import model_type
 from trainers.curves import Curves, open_curves
 from trainers.evaluate import OnnxSession, load_session
 from trainers.export import interface, onnx_bytes
-from trainers.learner import Case, Exported, Floats, Learner, ModelType, Rehearsal, State
+from trainers.learner import Case, Exported, Floats, Learner, ModelType, Rehearsal, Stacking, State
 from trainers.parameters import fields, group
 from trainers.target import Built, Control, Player
 
@@ -49,17 +50,18 @@ class ArenaTarget:
 
     def build(self, params: Params, work: Path) -> Built:
         """Train for the budget's steps from the newest resume point, export, measure."""
-        rewards = group(params, "reward")
-        names = self._type.names
-        args = fields(self._type.args, names, {name: value for name, value in params.items() if name not in rewards})
-        case = Case(self._spec.archetype, self._spec.level, rewards)
-        try:
-            learner = self._train(case, args, work)
+        with _refused_memory():
+            case, learner = self._learner(params, work)
+            self._train(learner, work)
             return self._export(case, learner, work)
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):  # what torch makes of a refused malloc
-                raise MemoryError(str(error)) from error
-            raise
+
+    def prepare(self, candidates: Sequence[tuple[Params, Path]]) -> None:
+        """Train them as one batch where the model type can and memory lets it; their points say where each ended."""
+        if not isinstance(self._type, Stacking):
+            return
+        with _refused_memory():
+            for share in self._shares(self._type, candidates):
+                self._train_together(self._type, share)
 
     def candidate(self, params: Params, built: Built) -> Player:
         """The side that plays with the file just built."""
@@ -79,7 +81,16 @@ class ArenaTarget:
     def _player(self, session: OnnxSession) -> Player:
         return self._type.player(Case(self._spec.archetype, self._spec.level, {}), session)
 
-    def _train(self, case: Case, args: object, work: Path) -> Learner:
+    def _args(self, params: Params) -> tuple[Params, Any]:
+        """The reward weights, and the algorithm's arguments. Raises TrialError for parameters that make no training."""
+        rewards = group(params, "reward")
+        own = {name: value for name, value in params.items() if name not in rewards}
+        return rewards, fields(self._type.args, self._type.names, own)
+
+    def _learner(self, params: Params, work: Path) -> tuple[Case, Learner]:
+        """The training as far as its folder has it."""
+        rewards, args = self._args(params)
+        case = Case(self._spec.archetype, self._spec.level, rewards)
         try:
             learner = self._type.learner(case, args, self._spec.budget.steps, self._spec.seeds["train"], self._start())
         except ValueError as error:
@@ -87,9 +98,44 @@ class ArenaTarget:
         point = weights.load_point(work)
         if point is not None:
             learner.load_state(point[1])
+        return case, learner
+
+    def _shares(self, kind: Stacking, candidates: Sequence[tuple[Params, Path]]) -> Iterator[list[tuple[Params, Path]]]:
+        """As many at a time as half the memory's budget holds; those that make no training are left to `build`."""
+        share: list[tuple[Params, Path]] = []
+        held_mb = 0.0
+        for params, work in candidates:
+            with contextlib.suppress(TrialError):
+                own_mb = kind.memory_mb(self._args(params)[1])
+                if share and held_mb + own_mb > self._spec.budget.ram_mb / 2:
+                    yield share
+                    share, held_mb = [], 0.0
+                share.append((params, work))
+                held_mb += own_mb
+        if share:
+            yield share
+
+    def _train_together(self, kind: Stacking, share: Sequence[tuple[Params, Path]]) -> None:
+        learners: list[tuple[Learner, Path]] = []
+        for params, work in share:
+            with contextlib.suppress(TrialError):
+                learners.append((self._learner(params, work)[1], work))
+        saved_s = time.monotonic()
+        for stack in kind.stacks([learner for learner, _ in learners]):
+            while not stack.finished:
+                stopping = self._control.stop_requested
+                if stopping or time.monotonic() - saved_s > SAVE_INTERVAL_S:
+                    _save_all(learners)
+                    saved_s = time.monotonic()
+                if stopping:
+                    self._control.check()
+                stack.advance()
+                self._control.beat(sum(learner.steps_done for learner, _ in learners) // len(learners))
+        _save_all(learners)
+
+    def _train(self, learner: Learner, work: Path) -> None:
         with contextlib.closing(open_curves(self._spec, work)) as curves:
             self._run(learner, work, curves)
-        return learner
 
     def _run(self, learner: Learner, work: Path, curves: Curves) -> None:
         """To the end of the budget, saving every few seconds."""
@@ -177,6 +223,22 @@ def _timed(session: OnnxSession, rehearsal: Rehearsal, name: str) -> dict[str, f
         f"{name}_{rows}": session.latency_s({key: value[:rows] for key, value in rehearsal.inputs.items()})
         for rows in LATENCY_BATCHES
     }
+
+
+@contextlib.contextmanager
+def _refused_memory() -> Iterator[None]:
+    """What torch makes of a refused malloc, as Python would say it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+def _save_all(learners: Sequence[tuple[Learner, Path]]) -> None:
+    for learner, work in learners:
+        _save(work, learner)
 
 
 def _save(work: Path, learner: Learner) -> None:

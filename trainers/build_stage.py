@@ -9,7 +9,7 @@ from supervisor.contract import Json, Params, Reason, Status, Tally, TrialResult
 from supervisor.errors import TrialError
 from supervisor.journal import durable, sealed
 from trainers.ledger import Block, Ledger, spans, tally
-from trainers.target import Built, Player, TrialTarget
+from trainers.target import Built, Player, Preparing, TrialTarget
 
 BUILT_NAME = "built.json"
 FAILED_NAME = "failed.json"
@@ -131,9 +131,13 @@ def _confirm(
     """Sequential halving on common fresh games; the winner's files come to the trial folder itself."""
     built: dict[int, Built] = {}
     failures: list[TrialError] = []
-    for number, params in enumerate(spec.candidates):
-        work = folder / f"c{number}"
+    works = [folder / f"c{number}" for number in range(len(spec.candidates))]
+    for work in works:
         durable.make_folder(work)
+    if isinstance(target, Preparing):
+        pairs = zip(spec.candidates, works, strict=True)
+        target.prepare([(params, work) for params, work in pairs if not _is_done(work)])
+    for number, (params, work) in enumerate(zip(spec.candidates, works, strict=True)):
         try:
             built[number] = _build_once(target, params, work)
         except TrialError as error:
@@ -157,6 +161,10 @@ def _confirm(
         {"candidate": number, "games": len(scores[number]), "score": sum(scores[number])} for number in sorted(scores)
     ]
     return spec.candidates[winner], _adopt(folder, folder / f"c{winner}", built[winner]), report
+
+
+def _is_done(work: Path) -> bool:
+    return load_built(work) is not None or (work / FAILED_NAME).exists()
 
 
 def _build_once(target: TrialTarget, params: Params, work: Path) -> Built:

@@ -6,9 +6,9 @@ algorithm, its network and its task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,27 @@ class Learner(Protocol):
         """Go on from `state()`, as `weights.unpack` gives it back: with tensors for arrays."""
 
     def exported(self) -> Exported: ...
+
+
+class Stack(Protocol):
+    """Trainings that take their steps as one batch; each comes to the same bits as alone."""
+
+    @property
+    def finished(self) -> bool: ...
+
+    def advance(self) -> None:
+        """A step of every training that goes on. One that diverges goes no further, and says nothing here."""
+
+
+@runtime_checkable
+class Stacking(Protocol):
+    """A model type whose trainings can share a batch."""
+
+    def stacks(self, learners: Sequence[Learner]) -> list[Stack]:
+        """All of them, in as few stacks as their shapes allow."""
+
+    def memory_mb(self, args: Any) -> float:
+        """What a training holds, above all its replay."""
 
 
 class Session(Protocol):

@@ -69,6 +69,17 @@ class Metering(Protocol):
     metrics: Mapping[str, float]
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A target that does several candidates' work at less than the price of one after the other."""
+
+    def prepare(self, candidates: Sequence[tuple[Params, Path]]) -> None:
+        """Bring each candidate, with its work folder, as far as `build` then has little left to do in that folder.
+
+        It changes nothing that `build` comes to, and may do nothing. Raises StopRequested after saving.
+        """
+
+
 class TrialTarget(Protocol):
     """One kind of target inside one trial process."""
 

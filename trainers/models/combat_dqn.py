@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
 
 from trainers.algorithms import dqn
+from trainers.algorithms.population import Population, shape
 from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH, Arena
 from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
 from trainers.evaluate import FightPlayer, GreedyPolicy, entropy_bits, rehearse
-from trainers.learner import Case, Rehearsal, Session, State
+from trainers.learner import Case, Learner, Rehearsal, Session, Stack, State
 from trainers.networks.mlp import Weights
 
 FIGHTS: Final = 512
@@ -45,6 +46,18 @@ class CombatDqn:
             "reward": reward * POINTS_PER_REWARD,
         }
         return Rehearsal({INPUT: states}, measured)
+
+    def stacks(self, learners: Sequence[Learner]) -> list[Stack]:
+        """Those of one shape learn as one batch."""
+        groups: dict[str, list[dqn.DoubleDQN]] = {}
+        for learner in learners:
+            assert isinstance(learner, dqn.DoubleDQN)
+            groups.setdefault(repr(shape(learner)), []).append(learner)
+        return [Population(group) for group in groups.values()]
+
+    def memory_mb(self, args: dqn.Args) -> float:
+        """Of the replay: 64 numbers of four bytes and about twenty bytes more for each step."""
+        return args.replay_rows * FIGHTS * (OBSERVATION_WIDTH * 4 + 20) / 2**20
 
     def baseline(self, case: Case) -> None:
         """The opponent is the traditional AI itself."""
