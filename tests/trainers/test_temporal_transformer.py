@@ -79,7 +79,7 @@ class TestTarget(TargetConformance):
 
 
 class Recall:
-    """A course in which only memory helps: right is the choice shown two ticks ago. Episodes last eight ticks."""
+    """A course in which only memory helps: right is what was shown two ticks ago, a segment before."""
 
     rows, choices, length = 16, 3, 8
 
@@ -121,11 +121,10 @@ class Recall:
 
 def test_it_learns_what_only_a_memory_can_know() -> None:
     args = tiny_args(
-        layers=2,
         rows=16,
         fights_kept=64,
-        segment=4,
-        memory=4,
+        segment=2,
+        memory=3,
         streams=32,
         width=16,
         updates=4,
@@ -134,7 +133,7 @@ def test_it_learns_what_only_a_memory_can_know() -> None:
     )
     args = replace(args, learning_rate=1e-3, learning_rate_factor=4.0, accumulation=1, label_share=1.0)
     course = Recall()
-    training = TemporalImitation(args, course, Recall.length, 60 * 64, 1)
+    training = TemporalImitation(args, course, Recall.length, 45 * 32, 1)
     end_of(training)
     right = known = 0
     one, memory, ticks = training.acting.eval(), training.network.empty_memory(16), torch.zeros(16, 1)
