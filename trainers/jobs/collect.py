@@ -42,7 +42,8 @@ def work(task: CollectTask) -> CollectResult:
 
 def _of_fights(item: CollectItem, task: CollectTask) -> Collected:
     choose: Choose = _scripted if task.source == "traditional" else _random_play(item.seed)
-    blocks, kept = [], 0
+    blocks: list[Arrays] = []
+    kept = 0
     while kept < task.samples:
         blocks.append(_block(item, item.seed + FIGHTS * len(blocks), choose))
         kept += len(blocks[-1]["rewards"])

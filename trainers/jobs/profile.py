@@ -114,7 +114,7 @@ def _outside_kernels(learner: Learner, seconds: float) -> float | None:
 @contextmanager
 def _watched(watch: Stopwatch) -> Iterator[None]:
     """Every part of the work goes through the stopwatch for as long as this is open."""
-    with mock.patch.multiple(nn.Module, __call__=watch.around(FORWARD, nn.Module.__call__)):  # type: ignore[arg-type]
+    with mock.patch.multiple(nn.Module, __call__=watch.around(FORWARD, nn.Module.__call__)):
         changes = [*_torch(watch), *_algorithms(watch), *_worlds(watch)]
         undo = [(owner, name, inspect.getattr_static(owner, name)) for owner, name, _ in changes]
         try:

@@ -1,0 +1,3 @@
+from tests.support.inline_jobs import inline_jobs
+
+__all__ = ["inline_jobs"]
