@@ -22,7 +22,7 @@ from trainers.learner import Case, Floats
 CHOICES = ("values", "logits", "probabilities")
 """What the name of an output ends with whose greatest number is the choice, as for the server."""
 
-LARGEST_ROWS = 512
+LARGEST_ROWS = 4096
 NUMBERS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 

@@ -16,7 +16,9 @@ STANDARD = ("", "ai.onnx")
 
 def halved(model: bytes) -> bytes:
     """Weights and arithmetic in FP16. Inputs and outputs stay FP32, so that it is asked as before; ids up to 2,048 are
-    whole numbers in FP16 too."""
+    whole numbers in FP16 too.
+
+    On a CPU the runtime widens what it computes, so that only the weights are rounded; a GPU rounds every layer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of every weight that FP16 rounds to its smallest or largest number
         converted = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True)
