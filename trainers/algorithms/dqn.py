@@ -275,6 +275,9 @@ class Batch:
         )
         kinds = [Kind(own.n_step, own.gamma, own.priority_alpha) for own in args]
         self.replay = Replay(kinds, self.args.replay_rows, self._fights, inputs)
+        device = self.online.values.device.type
+        low = self.args.amp and device == "cuda"
+        self._precision = torch.autocast(device, torch.bfloat16) if low else contextlib.nullcontext()
         self._double = torch.tensor([own.double for own in args])[:, None, None]
         self._uniforms = np.zeros((count, 2 * self._fights + self.args.updates * self.args.batch_size))
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
@@ -342,13 +345,14 @@ class Batch:
         values, loss = self._follow(s, a, y, w)
         self.gradient_steps += 1
         moves = self._move(loss)
-        for k in np.flatnonzero(moves).tolist():
-            if self.gradient_steps % self.learners[k].args.target_interval == 0:
-                self.target.values[k] = self.online.values[k]
         error: Floats = (values - y).abs().numpy()
         error[~moves] = 0.0
-        self._note(moves, error, values.numpy(), loss)
         self.replay.update(drawn.index, error)
+        td_errors, q_values = error.mean(1).tolist(), values.numpy().mean(1).tolist()
+        for k in np.flatnonzero(moves).tolist():
+            self.learners[k].means.note(self.gradient_steps, td_errors[k], q_values[k], loss[k])
+            if self.gradient_steps % self.learners[k].args.target_interval == 0:
+                self.target.values[k] = self.online.values[k]
 
     def _chooser(self, s_next: Tensor, q_next: Tensor) -> Tensor:
         """The values by which the next action is chosen."""
@@ -362,20 +366,15 @@ class Batch:
         parts, loss = self.args.accumulation, torch.zeros(len(y))
         dice = [learner.dice for learner in self.learners] if self.args.dropout else None
         values = torch.empty_like(y)
-        self.online.gradients.zero_()
-        for part in (slice(k * y.shape[1] // parts, (k + 1) * y.shape[1] // parts) for k in range(parts)):
-            with self._precision():
+        size = y.shape[1] // parts
+        for begin in range(0, y.shape[1], size):
+            part = slice(begin, begin + size)
+            with self._precision:
                 q = self.online.followed(s[:, part], dice).gather(2, a[:, part])[..., 0]
                 mean = (w[:, part] * functional.smooth_l1_loss(q, y[:, part], reduction="none")).mean(1) / parts
-            self.online.add_gradients(mean.sum())
+            self.online.add_gradients(mean.sum(), first=begin == 0)
             values[:, part], loss = q.detach(), loss + mean.detach()
         return values, loss.tolist()
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        device = self.online.values.device.type
-        return (
-            torch.autocast(device, torch.bfloat16) if self.args.amp and device == "cuda" else contextlib.nullcontext()
-        )
 
     def _move(self, loss: list[float]) -> NDArray[np.bool_]:
         """One step along the gradients; who took it."""
@@ -387,11 +386,6 @@ class Batch:
         moves = np.array([learner.failure is None for learner in self.learners])
         self.optimizer.step(norms, moves, [learner.share for learner in self.learners])
         return moves
-
-    def _note(self, moves: NDArray[np.bool_], error: Floats, values: Floats, loss: list[float]) -> None:
-        td_errors, q_values = error.mean(1).tolist(), values.mean(1).tolist()
-        for k in np.flatnonzero(moves).tolist():
-            self.learners[k].means.note(self.gradient_steps, td_errors[k], q_values[k], loss[k])
 
 
 def _gather(rows: Floats, index: Ints, out: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def shape(learner: DoubleDQN) -> dict[str, object]:
         "rows": learner.environment.rows,
         "inputs": learner.inputs,
         "outputs": learner.outputs,
-        "network": {name: weight.shape[1:] for name, weight in weights.items()},
+        "network": (type(learner.batch.online.model), {name: own.shape[1:] for name, own in weights.items()}),
     }
 
 

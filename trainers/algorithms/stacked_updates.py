@@ -36,14 +36,18 @@ class StackedAdamW:
     """
 
     def __init__(self, values: Tensor, gradients: Tensor, paces: Sequence[Pace]) -> None:
-        self._values, self._gradients, self._paces = values, gradients, paces
+        self._paces = paces
         self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
         self._steps = torch.zeros(len(paces))
         self._clip = torch.tensor([pace.gradient_clip for pace in paces])
+        self._gradients = gradients.unbind()
+        parts = (values, gradients, self._mean, self._square)
+        self._rows = [[[own] for own in rows] for rows in zip(*(part.unbind() for part in parts), strict=True)]
+        self._counts = self._steps.unbind()
 
     def norms(self) -> Tensor:
         """Of the gradients, (candidates,)."""
-        return torch.stack([torch.linalg.vector_norm(own) for own in self._gradients])
+        return torch.stack(torch._foreach_norm(self._gradients))
 
     def step(self, norms: Tensor, moves: NDArray[np.bool_], shares: Sequence[float]) -> None:
         """Clip the gradients, whose norms are given, and take one step; a candidate that does not move is left as it
@@ -55,14 +59,15 @@ class StackedAdamW:
                 continue
             if factors[k] < 1.0:
                 self._gradients[k].mul_(factors[k])
-            self._steps[k] += 1
+            self._counts[k].add_(1)
+            values, gradients, mean, square = self._rows[k]
             torch._fused_adamw_(
-                [self._values[k]],
-                [self._gradients[k]],
-                [self._mean[k]],
-                [self._square[k]],
+                values,
+                gradients,
+                mean,
+                square,
                 [],
-                [self._steps[k]],
+                [self._counts[k]],
                 lr=pace.rate(shares[k]),
                 beta1=BETA1,
                 beta2=BETA2,

@@ -95,7 +95,7 @@ class QNetwork(QModel):
         missing = aligned(self.inputs) - self.inputs
         seen = functional.pad(seen, (0, missing)) if missing else seen
         for number in range(len(self.hidden)):
-            seen = torch.relu(_linear(weights, f"hidden.{number}", seen))
+            seen = _linear(weights, f"hidden.{number}", seen).relu_()
             if dice is not None:
                 seen = seen * _kept(seen, self.dropout, dice)
         advantage = _linear(weights, "advantage", seen)[..., : self.advantage.out_features]

@@ -68,12 +68,13 @@ class TrainedStack(Stack):
         self.gradients = torch.zeros_like(self.values)
         self._gradients = list(self._views(self.gradients).values())
         self._followed = {name: view.detach().requires_grad_() for name, view in self.weights.items()}
+        self._leaves = list(self._followed.values())
 
     def followed(self, seen: Tensor, dice: Sequence[Generator] | None) -> Tensor:
         """Values that `add_gradients` can go back from; with `dice`, one for each network, dropout acts."""
         return self.model.side_by_side(self._followed, seen, dice)
 
-    def add_gradients(self, loss: Tensor) -> None:
-        """`loss` is a sum over the networks."""
-        found = torch.autograd.grad(loss, list(self._followed.values()))
-        torch._foreach_add_(self._gradients, found)
+    def add_gradients(self, loss: Tensor, first: bool) -> None:
+        """`loss` is a sum over the networks; the first of some parts replaces the gradients before."""
+        found = torch.autograd.grad(loss, self._leaves)
+        (torch._foreach_copy_ if first else torch._foreach_add_)(self._gradients, found)
