@@ -189,6 +189,20 @@ def test_a_member_whose_life_is_over_does_not_move_the_policy() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, training.actor.parameters(), strict=True))
 
 
+def test_by_the_end_the_policy_is_as_much_sharper_as_it_was_told() -> None:
+    training = learner(tiny_args(sharpness=5.0), rollouts=4)
+    factors = []
+    while not training.finished:
+        factors.append(training._sharpness)
+        training.advance()
+    units = training.args.horizon + training.args.epochs * training.args.minibatches
+    assert factors == [factor for factor in (1.0, 2.0, 3.0, 4.0) for _ in range(units)]
+    training = learner(tiny_args(sharpness=5.0, learning_rate=0.0), rollouts=4)
+    for _ in range(2 * units - 1):
+        training.advance()
+    assert training.means.kl < 1e-6, "what acted and what learns are one policy"
+
+
 def test_accumulated_micro_batches_give_nearly_the_step_of_one_batch() -> None:
     ends = []
     for accumulation in (1, 2):

@@ -52,6 +52,7 @@ class Args:
     clip: float  # epsilon: how far the new policy's probabilities may move from those that acted
     value_coefficient: float  # weight of the critic's Huber loss
     entropy_coefficient: float  # weight of the policy's entropy at the start; it falls to 0 linearly
+    sharpness: float  # factor of the logits at the end, from 1: games are played with the best order alone
     horizon: int  # ticks of all fights in a rollout
     chunk: int  # ticks that a gradient reaches back; divides the horizon
     epochs: int  # passes over a rollout
@@ -68,6 +69,8 @@ class Args:
         wrong = [f"{name} must be at least 1" for name in _COUNTS if getattr(self, name) < 1]
         if not wrong and self.horizon % self.chunk:
             wrong.append(f"chunk ({self.chunk}) must divide horizon ({self.horizon})")
+        if self.sharpness <= 0:
+            wrong.append("sharpness must be above 0")
         if self.clip <= 0:
             wrong.append("clip must be above 0")
         if wrong:
@@ -199,6 +202,12 @@ class Mappo:
     def steps_done(self) -> int:
         return self.t * self.packs.rows * self.packs.pack_size
 
+    @property
+    def _sharpness(self) -> float:
+        """What logits are multiplied by while this rollout is played and learnt from."""
+        begun = (self.t - 1) // self.args.horizon if self.unit else self.t // self.args.horizon
+        return 1.0 + (self.args.sharpness - 1.0) * begun / self.rollouts
+
     def advance(self) -> None:
         """A tick of every fight, or, once the rollout is full, a minibatch. Raises TrialError when it diverges."""
         if self.unit < self.args.horizon:
@@ -220,7 +229,7 @@ class Mappo:
             rollout.memory[t // self.args.chunk] = both.view(shape[0], shape[1], -1)
         with torch.no_grad():
             logits, self._h, self._c = self.actor(rollout.o[t].view(-1, shape[2]), self._h, self._c)
-            log_p = torch.log_softmax(logits, 1)
+            log_p = torch.log_softmax(self._sharpness * logits, 1)
         a = _drawn(log_p, torch.from_numpy(rng.random(len(log_p), np.float32)))
         rollout.a[t] = a.view(shape[:2])
         rollout.log_p[t] = log_p.gather(1, a[:, None]).view(shape[:2])
@@ -286,7 +295,7 @@ class Mappo:
         h, c = rollout.memory[part, row, slot].view(len(index), 2 * args.layers, args.width).split(args.layers, 1)
         goes_on = rollout.goes_on[time, row]
         goes_on[0] = 1.0  # the stored state has forgotten already
-        log_p = torch.log_softmax(self.actor.unroll(o, h, c, goes_on), 2)
+        log_p = torch.log_softmax(self._sharpness * self.actor.unroll(o, h, c, goes_on), 2)
         alive = (o[..., 0] > 0).float()
         share = alive / alive.sum().clamp(min=1.0)
         entropy = -((log_p.exp() * log_p).sum(2) * share).sum()
