@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from supervisor.contract import Params
 
 TASK_NAME, RESULT_NAME = "task.json", "result.json"
+FAILED = 100
+"""A process that fails with words for the operator leaves with this more than the exit code; any other is a crash."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from typing import Generic, TypeVar
 from supervisor.contract import as_json, parse
 from supervisor.errors import IncumbentError, StorageUnreachableError, TryAgainError, UsageError
 from supervisor.journal import sealed
-from supervisor.tasks import RESULT_NAME, TASK_NAME
+from supervisor.tasks import FAILED, RESULT_NAME, TASK_NAME
 
-ERRORS = {kind.exit_code: kind for kind in (IncumbentError, UsageError, StorageUnreachableError)}
+ERRORS = {FAILED + kind.exit_code: kind for kind in (IncumbentError, UsageError, StorageUnreachableError)}
 STDERR_CHARACTERS = 2000
+LOOK_S = 0.05
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -51,11 +53,11 @@ def run_together(jobs: Sequence[Job[T]], say: Say) -> list[T]:
         folders = [Path(root) / str(number) for number in range(len(jobs))]
         with _processes(jobs, folders) as processes:
             threads = [_listen(process, say) for process in processes]
-            codes = [process.wait() for process in processes]
-            for thread in threads:
-                thread.join()
+            codes = _codes(processes)
+        for thread in threads:
+            thread.join()
         for folder, code in zip(folders, codes, strict=True):
-            if code != 0:
+            if code:
                 said = _stderr(folder).read_text(errors="replace")[-STDERR_CHARACTERS:].strip()
                 raise ERRORS.get(code, TryAgainError)(said or f"a process ended with {code}")
         return [parse(job.result, sealed.read(folder / RESULT_NAME)) for job, folder in zip(jobs, folders, strict=True)]
@@ -74,8 +76,15 @@ def _processes(jobs: Sequence[Job[T]], folders: Sequence[Path]) -> Iterator[list
         for process in started:
             process.terminate()
             process.wait()
-            if process.stdout:
-                process.stdout.close()
+
+
+def _codes(processes: Sequence[subprocess.Popen[str]]) -> list[int | None]:
+    """When all have ended or one has failed; None for those that still run then."""
+    while True:
+        codes = [process.poll() for process in processes]
+        if None not in codes or any(codes):
+            return codes
+        time.sleep(LOOK_S)
 
 
 def _start(module: str, folder: Path) -> subprocess.Popen[str]:
@@ -91,8 +100,10 @@ def _stderr(folder: Path) -> Path:
 
 def _listen(process: subprocess.Popen[str], say: Say) -> threading.Thread:
     def hear() -> None:
-        for line in process.stdout or ():
-            say(line.rstrip("\n"))
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                say(line.rstrip("\n"))
 
     thread = threading.Thread(target=hear, daemon=True)
     thread.start()

@@ -13,22 +13,22 @@ from typing import TypeVar
 from supervisor.contract import as_json, parse
 from supervisor.errors import IncumbentError, TrialError
 from supervisor.journal import sealed
-from supervisor.tasks import RESULT_NAME, TASK_NAME
+from supervisor.tasks import FAILED, RESULT_NAME, TASK_NAME
 
 T = TypeVar("T")
 
 
 def main(arguments: list[str], task: type[T], work: Callable[[T], object]) -> int:
-    """The exit code: that of the error for the operator, 1 where a training failed."""
+    """The exit code: 0, or FAILED and that of the error for the operator."""
     folder = Path(arguments[0])
     try:
         result = work(parse(task, sealed.read(folder / TASK_NAME)))
     except IncumbentError as error:
         print(error, file=sys.stderr)
-        return error.exit_code
+        return FAILED + error.exit_code
     except TrialError as error:
         print(error, file=sys.stderr)
-        return 1
+        return FAILED + IncumbentError.exit_code
     sealed.write(folder / RESULT_NAME, as_json(result))
     return 0
 
