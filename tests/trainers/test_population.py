@@ -111,6 +111,7 @@ def test_a_slot_that_is_dropped_changes_nothing_for_the_others(at: int) -> None:
     assert [end_in(population, k) for k in (0, 2, 3)] == [alone(k) for k in (0, 2, 3)]
     assert population.slot(1).t == at
     assert not population.slot(1).finished
+    assert population.slot(1).batch.learners == [population.slot(1)]  # it does not keep the others' replay
 
 
 def test_a_slot_whose_numbers_blow_up_leaves_with_its_last_good_weights_and_the_others_go_on() -> None:
