@@ -80,7 +80,9 @@ class Updater:
         finite = loss == loss and abs(loss) != float("inf")
         if finite and (self._scaler.is_enabled() or bool(torch.isfinite(norm))):
             return
-        raise TrialError(Reason.DIVERGED, f"loss {loss}, norm of the gradient {float(norm)} at gradient step {self.steps + 1}")
+        raise TrialError(
+            Reason.DIVERGED, f"loss {loss}, norm of the gradient {float(norm)} at gradient step {self.steps + 1}"
+        )
 
     def state(self) -> State:
         return {
