@@ -77,6 +77,7 @@ def test_one_whose_answers_differ_is_named_and_not_written(tmp_path):
     data = model([onnx.helper.make_node("MatMul", ["state", "w"], ["q_values"])], [weights])
     folder = ServedFolder(tmp_path / "run")
     folder.promote(data, "my/game", INTERFACE)
+    assert export(folder, tmp_path / "out", "--all", "--fp32").code == 0
     answer = export(folder, tmp_path / "out", "--all", "--verify")
     assert answer.code == 1
     assert "my/game: it " in answer.err
