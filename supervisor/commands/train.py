@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 
 from supervisor.commands.bars import bar, trained
+from supervisor.commands.definitions import steps_of
 from supervisor.commands.run import RunOptions, run_supervisor
 from supervisor.commands.scoretable import Row, Table, as_markdown, as_text, summary
 from supervisor.commands.scoring import FOLDER, Question, examine, task_of
@@ -31,7 +32,6 @@ from supervisor.search.target import TargetDefinition
 from supervisor.signals import EXIT_INTERRUPTED
 from supervisor.state import State
 
-EPOCHS = 100  # of a default budget: what the founding documents train for
 LEARNING_RATE = ".learning_rate"
 BATCH_SIZE = ".batch_size"
 REPORT_NAME = "train"
@@ -113,11 +113,10 @@ def _changed(target: TargetDefinition, options: TrainOptions, problems: list[str
         for name, value in given.items()
         if (problem := target.problem(name, value)) is not None
     ]
-    steps = target.steps if options.epochs is None else max(1, target.steps * options.epochs // EPOCHS)
     searched = {name: value for name, value in given.items() if name in target.space}
     fixed = {name: value for name, value in given.items() if name not in target.space}
     space = target.space if problems else target.space.with_defaults(searched)
-    return replace(target, space=space, fixed={**target.fixed, **fixed}, steps=steps)
+    return replace(target, space=space, fixed={**target.fixed, **fixed}, steps=steps_of(target, options.epochs))
 
 
 def _alone(state: State, targets: Sequence[str]) -> bool:

@@ -39,7 +39,7 @@ APPLICABLE: Mapping[str, frozenset[str]] = {
     "combat_dqn": _CHOOSES,
     "skill_dqn": _CHOOSES,
     "movement_ppo": _CHOOSES | {EXPLAINED_VARIANCE},
-    "team_coordination": _CHOOSES | {EXPLAINED_VARIANCE},
+    "team_coordination": _CHOOSES,  # its critic stays in training, so the file foresees nothing
     "spatial_vit": _CHOOSES,
     "temporal_transformer": _CHOOSES,
     "soft_actor_critic": _MODEL | {WIN_RATE, REWARD},  # continuous: no action has a frequency

@@ -142,7 +142,7 @@ def test_a_guard_whose_quantity_does_not_exist_is_not_applicable(model_type):
     assert ("entropy_bits" in found) == (
         model_type not in ("threat_assessment", "pattern_recognition", "soft_actor_critic")
     )
-    assert ("explained_variance" in found) == (model_type in ("movement_ppo", "team_coordination"))
+    assert ("explained_variance" in found) == (model_type == "movement_ppo")
 
 
 def test_the_release_preset_asks_for_what_the_requirements_list():

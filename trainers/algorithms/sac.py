@@ -51,7 +51,7 @@ class Args:
     learning_starts: int  # steps of all episodes, at random, before the first gradient step
     patience: int  # looks (50 over the budget) without a better mean return before training ends; 0 never
     hidden: str  # widths of the hidden layers of actor and critics, "128,128"
-    haste: float = 1.0  # factor of the learning rate, for small networks: they bear larger steps
+    learning_rate_factor: float = 1.0  # factor of the learning rate, for small networks: they bear larger steps
 
     def __post_init__(self) -> None:
         """Raises TrialError that names every value no training can start with."""
@@ -66,7 +66,7 @@ class Args:
 
 
 _COUNTS = ("batch_size", "accumulation", "updates", "replay_rows", "learning_starts")
-_POSITIVE = ("temperature", "tau", "reward_scale", "haste")
+_POSITIVE = ("temperature", "tau", "reward_scale", "learning_rate_factor")
 
 
 @dataclass
@@ -127,7 +127,12 @@ class Sac:
         self.target = copy.deepcopy(self.critics).requires_grad_(False)
         if start is not None:
             adopt(self.target, start["target"])
-        how = UpdateArgs(args.learning_rate * args.haste, args.learning_rate_end, args.weight_decay, args.gradient_clip)
+        how = UpdateArgs(
+            args.learning_rate * args.learning_rate_factor,
+            args.learning_rate_end,
+            args.weight_decay,
+            args.gradient_clip,
+        )
         self.actor_updater = Updater(self.actor.parameters(), how)
         self.critic_updater = Updater(self.critics.parameters(), how)
         self.temperature = Temperature(math.log(args.temperature))

@@ -58,6 +58,9 @@ class MovementPpo:
         }
         return Rehearsal({INPUT: states}, measured)
 
+    def baseline(self, case: Case) -> None:
+        """The opponent is the traditional AI itself."""
+
 
 def _foreseen(session: Session, arena: Arena) -> float:
     """How much of the returns' variance the critic foresees, in an arena's fights played to their ends."""

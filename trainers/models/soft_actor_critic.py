@@ -54,6 +54,9 @@ class SoftActorCritic:
         measured = {"entropy_bits": entropy_bits(corner, CORNERS), "reward": reward * POINTS_PER_REWARD}
         return Rehearsal({INPUT: states}, measured)
 
+    def baseline(self, case: Case) -> None:
+        """The opponent is the traditional AI itself."""
+
 
 class _Policy:
     """The likeliest action, within [-1, 1], where a runtime's rounding may have left it."""
