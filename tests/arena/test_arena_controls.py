@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainers.arena import autopilot
 from trainers.arena.arena import Arena, Step
 from trainers.arena.controls import CONTROLS, DIRECTIONS, PAD
-from trainers.arena.fights import GUARD, STUN, WINDUP, X, Y
+from trainers.arena.fights import GUARD, HEALTH, STUN, WINDUP, X, Y
 from trainers.arena.randomness import uniforms
 from trainers.arena.rules import FIELD, HEAVY, LEAP, LEARNER, SHOT, STRIKE, WAIT
 from trainers.arena.stats import ARCHETYPES
@@ -163,8 +163,16 @@ def test_assault_chooses_between_nothing_the_light_and_the_heavy_attack() -> Non
     assert fought((0, 0, 0.9, -1), apart=1.0) == HEAVY
     assert fought((0, 0, 0.9, -1), archetype="mage") == 4  # a spell
     assert fought((0, 0, 0.9, -1), apart=13.0) == WAIT
-    assert fought((1, 0, 0.9, -1)) == WAIT, "one who walks cannot cast"
-    assert fought((0.4, 0, 0.9, -1)) == 4
+
+
+def test_one_who_shoots_or_heals_on_the_pad_stays_where_it_is_and_one_who_strikes_walks_on() -> None:
+    assert moved(opened("pad", "ranged"), (1.0, 0.0, 0.3, -1.0)).tolist() == [0.0, 0.0]
+    hurt = opened("pad", "support")
+    hurt._fights.body[HEALTH, LEARNER] = 20
+    assert moved(hurt, (1.0, 0.0, -1.0, -1.0)).tolist() == [0.0, 0.0]
+    close = opened("pad", apart=1.0)
+    close._fights.ready[LEARNER, SHOT] = 50
+    assert moved(close, (1.0, 0.0, 0.3, -1.0)).tolist() == pytest.approx([ARCHETYPES["aggressive"].speed, 0.0])
 
 
 def test_guard_goes_before_the_assault_and_yields_to_it_while_both_guards_cool_down() -> None:

@@ -6,8 +6,9 @@
 | `direction` | integers 0 to 8, (rows,) | toward `autopilot.COMPASS[:, direction]`; 0 stays | the autopilot's |
 | `pad` | float32 in [-1, 1], (rows, 4) | along (move x, move y), shortened to length 1 | by assault and guard |
 
-One who walks, on the pad by more than half a step, can only strike, bash, guard and leap: for anything else one has to
-stand. Where the script or the pad wants something else meanwhile, nothing is done.
+One who walks can only strike, bash, guard and leap: for anything else one has to stand. A direction goes before: what
+the script wants else meanwhile is not done. On the pad the deed goes before: one who shoots, casts or heals stays where
+it is, or random play, from which a learner starts, would hardly ever see a shot.
 
 Assault on the pad: at most 0 is no attack (the autopilot heals and strengthens where it is called for), up to 0.5 a
 shot or a strike, above that the heaviest blow that is possible. Guard: at most 0 is none, up to 0.5 a guard, above that
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.arena import autopilot, rules
-from trainers.arena.fights import Bools, Fights
+from trainers.arena.fights import Fights
 from trainers.arena.geometry import Geometry
 from trainers.arena.rules import ACTIONS, BASH, BLOCK, DASH, HEAVY, SPELL, STRIKE, WAIT, Floats, Ints
 
@@ -34,9 +35,6 @@ Actions = NDArray[Any]
 DIRECTIONS: Final = 9
 PAD: Final = 4
 STAY: Final = 0
-STRIDE: Final = 0.5
-"""A longer step on the pad is walking."""
-
 _AFOOT = np.isin(np.arange(ACTIONS), (WAIT, STRIKE, BLOCK, DASH, BASH))
 """What can be done while walking."""
 
@@ -57,7 +55,8 @@ def _combat(f: Fights, geometry: Geometry, actions: Actions) -> Command:
 
 def _direction(f: Fights, geometry: Geometry, actions: Actions) -> Command:
     heading: Floats = autopilot.COMPASS.take(_chosen(f, actions, DIRECTIONS), axis=1)
-    return Command(_on_foot(autopilot.fight(f, geometry), actions != STAY), heading)
+    action = autopilot.fight(f, geometry)
+    return Command(np.where((actions != STAY) & ~_AFOOT.take(action), WAIT, action), heading)
 
 
 def _pad(f: Fights, geometry: Geometry, actions: Actions) -> Command:
@@ -65,10 +64,9 @@ def _pad(f: Fights, geometry: Geometry, actions: Actions) -> Command:
     if actions.shape != (rows, PAD) or actions.dtype != np.float32 or not (np.abs(actions) <= 1).all():
         raise ValueError(f"actions must be float32 of shape ({rows}, {PAD}) in [-1, 1]")
     x, y, assault, guard = actions.T
-    length = np.sqrt(x * x + y * y)
-    action = _on_foot(_fought(f, geometry, assault, guard), length > np.float32(STRIDE))
-    shortened = np.maximum(length, np.float32(1))
-    return Command(action, np.stack([x / shortened, y / shortened]))
+    action = _fought(f, geometry, assault, guard)
+    stride = _AFOOT.take(action) / np.maximum(np.sqrt(x * x + y * y), np.float32(1))
+    return Command(action, np.stack([x * stride, y * stride]))
 
 
 def _fought(f: Fights, geometry: Geometry, assault: Floats, guard: Floats) -> Ints:
@@ -85,10 +83,6 @@ def _fought(f: Fights, geometry: Geometry, assault: Floats, guard: Floats) -> In
     for answer, wanted in ((BLOCK, leap), (DASH, ~leap), (DASH, leap), (BLOCK, ~leap)):
         np.copyto(action, answer, where=(guard > 0) & wanted & can[answer])
     return action
-
-
-def _on_foot(action: Ints, walks: Bools) -> Ints:
-    return np.where(walks & ~_AFOOT.take(action), WAIT, action)
 
 
 def _chosen(f: Fights, actions: Actions, choices: int) -> Ints:
