@@ -144,8 +144,8 @@ def test_the_loss_of_each_transition_counts_by_its_weight() -> None:
         training = with_constant_outputs(double=True)
         draw = training.batch.replay.draw
 
-        def weighted(uniforms, beta, draw=draw, weight=weight):
-            return replace(draw(uniforms, beta), weight=np.full(uniforms.shape, weight, np.float32))
+        def weighted(uniforms, beta, batches, draw=draw, weight=weight):
+            return replace(draw(uniforms, beta, batches), weight=np.full(uniforms.shape, weight, np.float32))
 
         training.batch.replay.draw = weighted  # type: ignore[method-assign]
         while training.gradient_steps == 0:

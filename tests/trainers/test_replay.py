@@ -224,6 +224,22 @@ def test_a_candidates_replay_is_the_same_bits_whoever_shares_it(who: list[int]) 
     assert all(np.array_equal(saved[name], shared_state[name]) for name in saved)
 
 
+def test_every_batch_of_a_drawing_is_spread_over_all_strata() -> None:
+    replay = filled(rows=9, fights=4, n_step=1, steps=9, alpha=0.0)
+    drawn = replay.draw(np.full((1, 32), 0.5), np.array([[0.5]]), batches=4)
+    strata = drawn_from(replay, np.full(32, 0.5), 0.5)[0]
+    assert len(set(strata.tolist())) == 32
+    assert drawn.index.reshape(4, 8).tolist() == [strata[batch::4].tolist() for batch in range(4)]
+
+
+def test_of_a_transition_that_was_drawn_twice_the_last_error_counts() -> None:
+    replay, once = (filled(rows=8, fights=4, n_step=1, steps=8, alpha=1.0) for _ in range(2))
+    replay.update(np.array([[4, 5, 4]]), np.array([[9.0, 1.0, 2.0]], np.float32))
+    once.update(np.array([[5, 4]]), np.array([[1.0, 2.0]], np.float32))
+    assert replay.state(0)["priorities"].tolist() == once.state(0)["priorities"].tolist()
+    assert replay._trees.totals.item() == once._trees.totals.item()
+
+
 def test_a_width_that_no_tree_can_fill_is_refused() -> None:
     with pytest.raises(ValueError, match="power of two"):
         alone(rows=8, fights=6, n_step=1)

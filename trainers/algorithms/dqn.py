@@ -282,8 +282,8 @@ class Batch:
         self._uniforms = np.zeros((count, 2 * self._fights + self.args.updates * self.args.batch_size))
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
         self._seen = torch.zeros(count, self._fights, inputs)
-        self._s = torch.zeros(count, self.args.batch_size, inputs)
-        self._s_next = torch.zeros(count, self.args.batch_size, inputs)
+        self._s = torch.zeros(count, self.args.updates * self.args.batch_size, inputs)
+        self._s_next = torch.zeros_like(self._s)
         self.look()
 
     @classmethod
@@ -313,10 +313,7 @@ class Batch:
         self._play()
         self.t += 1
         if self.t >= self.args.learns_from:
-            beta = np.array([[learner.beta()] for learner in self.learners])
-            for update in range(self.args.updates):
-                begin = 2 * self._fights + update * self.args.batch_size
-                self._learn(self._uniforms[:, begin : begin + self.args.batch_size], beta)
+            self._learn(self._uniforms[:, 2 * self._fights :])
         for learner in self.learners:
             learner.patience.note(learner.steps_done, learner.episodes.score)
 
@@ -333,26 +330,37 @@ class Batch:
             learner.episodes.note(outcome)
             seen[:] = outcome.observation
 
-    def _learn(self, uniforms: Doubles, beta: Doubles) -> None:
-        drawn = self.replay.draw(uniforms, beta)
+    def _learn(self, uniforms: Doubles) -> None:
+        """The gradient steps of one step of all fights: what they learn from is drawn and valued before the first, and
+        priorities follow after the last, so that what numpy and torch charge per call is paid once.
+        """
+        beta = np.array([[learner.beta()] for learner in self.learners])
+        drawn = self.replay.draw(uniforms, beta, self.args.updates)
         followed = self.replay.returns(drawn.index)
         s = _gather(self.replay.states, drawn.index, self._s)
         s_next = _gather(self.replay.states, followed.next_index, self._s_next)
         a = torch.from_numpy(self.replay.actions[drawn.index])[..., None]
         R, discount, w = map(torch.from_numpy, (followed.reward, followed.discount, drawn.weight))
-        q_next = self.target(s_next)
+        everything = (s, a, R, discount, s_next, self.target(s_next), w)
+        batches = zip(*(part.split(self.args.batch_size, 1) for part in everything), strict=True)
+        self.replay.update(drawn.index, np.concatenate([self._improve(*batch) for batch in batches], 1))
+
+    def _improve(
+        self, s: Tensor, a: Tensor, R: Tensor, discount: Tensor, s_next: Tensor, q_next: Tensor, w: Tensor
+    ) -> Floats:
+        """One gradient step; by how much the values were off, (candidates, batch)."""
         y = R + discount * q_next.gather(2, self._chooser(s_next, q_next).argmax(2, keepdim=True))[..., 0]
         values, loss = self._follow(s, a, y, w)
         self.gradient_steps += 1
         moves = self._move(loss)
         error: Floats = (values - y).abs().numpy()
         error[~moves] = 0.0
-        self.replay.update(drawn.index, error)
-        td_errors, q_values = error.mean(1).tolist(), values.numpy().mean(1).tolist()
+        td_errors, q_values = error.mean(1).tolist(), values.mean(1).tolist()
         for k in np.flatnonzero(moves).tolist():
             self.learners[k].means.note(self.gradient_steps, td_errors[k], q_values[k], loss[k])
             if self.gradient_steps % self.learners[k].args.target_interval == 0:
                 self.target.values[k] = self.online.values[k]
+        return error
 
     def _chooser(self, s_next: Tensor, q_next: Tensor) -> Tensor:
         """The values by which the next action is chosen."""
@@ -370,10 +378,13 @@ class Batch:
         for begin in range(0, y.shape[1], size):
             part = slice(begin, begin + size)
             with self._precision:
-                q = self.online.followed(s[:, part], dice).gather(2, a[:, part])[..., 0]
-                mean = (w[:, part] * functional.smooth_l1_loss(q, y[:, part], reduction="none")).mean(1) / parts
-            self.online.add_gradients(mean.sum(), first=begin == 0)
-            values[:, part], loss = q.detach(), loss + mean.detach()
+                q, back = self.online.followed(s[:, part], dice)
+                values[:, part] = q.gather(2, a[:, part])[..., 0]
+                off, weight = values[:, part] - y[:, part], w[:, part] / y.shape[1]
+                # the derivative of Huber's loss is its argument, at most 1 either way
+                gradient = torch.zeros_like(q).scatter_(2, a[:, part], (weight * off.clamp(-1, 1))[..., None])
+                self.online.add_gradients(back, gradient, first=begin == 0)
+            loss += (weight * functional.huber_loss(off, torch.zeros_like(off), reduction="none")).sum(1)
         return values, loss.tolist()
 
     def _move(self, loss: list[float]) -> NDArray[np.bool_]:

@@ -52,7 +52,7 @@ class SumTrees:
         return self._node[node]
 
     def set(self, node: Ints, value: Doubles) -> None:
-        """Give some leaves, by their nodes (repeats allowed where the values agree), their values."""
+        """Give some leaves, by their nodes, their values; of a node that is there twice the last counts."""
         self._node[node] = value
         for _ in range(self._depth):
             node = node >> 1
@@ -104,7 +104,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch by reference, (candidates, batch).
+    """Transitions by reference, (candidates, draws).
 
     `index` points into `Replay.states` and `actions` and is what `update` wants back, `weight` is the
     importance-sampling correction.
@@ -183,11 +183,13 @@ class Replay:
         """A view by candidate and time step."""
         return array.reshape(-1, self._rows, self._fights, *array.shape[1:])
 
-    def draw(self, uniforms: Doubles, beta: Doubles) -> Drawn:
-        """As many transitions as `uniforms` (candidates, batch), in proportion to their priorities; weights
-        (N P)^-beta, at most 1, with `beta` (candidates, 1).
+    def draw(self, uniforms: Doubles, beta: Doubles, batches: int = 1) -> Drawn:
+        """As many transitions as `uniforms` (candidates, draws), in proportion to their priorities, one batch
+        behind the other, each of them spread over all strata; weights (N P)^-beta, at most 1, with `beta`
+        (candidates, 1).
         """
         leaf = self._trees.draw(uniforms)
+        leaf = np.ascontiguousarray(leaf.reshape(len(leaf), -1, batches).swapaxes(1, 2)).reshape(leaf.shape)
         probability = self._trees.at(leaf) / self._trees.totals
         weight = (self.sizes * probability) ** -beta
         return Drawn(leaf - self._to_leaf, (weight / weight.max(1, keepdims=True)).astype(np.float32))
@@ -212,7 +214,9 @@ class Replay:
         return np.where(following >= self._end, following - self._each, following)
 
     def update(self, index: Ints, error: Floats) -> None:
-        """New priorities (|TD error| + floor)^alpha of transitions just learnt from; `error` is >= 0."""
+        """New priorities (|TD error| + floor)^alpha of transitions just learnt from, by the last `error` (>= 0) of each
+        that was drawn more than once.
+        """
         priority = error.astype(np.float64) + PRIORITY_FLOOR
         self._largest = [max(pair) for pair in zip(self._largest, priority.max(1).tolist(), strict=True)]
         self._trees.set(index + self._to_leaf, priority**self._alpha)

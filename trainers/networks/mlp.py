@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -16,6 +17,9 @@ from trainers.learner import Exported
 Weights = Mapping[str, Tensor]
 """A network's `state_dict`."""
 
+
+Back = Callable[[Tensor], dict[str, Tensor]]
+"""From the gradient of some values to those of the parameters, by name."""
 
 ALIGNMENT = 16
 """Floats in 64 bytes. A matrix product's last bits depend on where its operands begin: in a stack of networks all do at
@@ -46,6 +50,19 @@ class QModel(nn.Module):
             with _rolling(dice[k] if dice else None):
                 values.append(functional_call(self, dict(zip(names, own, strict=True)), (seen[k],)))
         return torch.stack(values)
+
+    def followed(self, weights: Weights, seen: Tensor, dice: Sequence[Generator] | None = None) -> tuple[Tensor, Back]:
+        """The values of `side_by_side`, and the way back from them.
+
+        Here torch keeps the books; a network that knows its own derivative is spared them.
+        """
+        leaves = {name: own.detach().requires_grad_() for name, own in weights.items()}
+        values = self.side_by_side(leaves, seen, dice)
+
+        def back(gradient: Tensor) -> dict[str, Tensor]:
+            return dict(zip(leaves, torch.autograd.grad(values, list(leaves.values()), gradient), strict=True))
+
+        return values.detach(), back
 
     def adopt(self, weights: Weights) -> bool:
         """Copy every tensor that fits; True if all of them came."""
@@ -92,16 +109,60 @@ class QNetwork(QModel):
         return {name: torch.Size(map(aligned, own.shape)) for name, own in self.state_dict().items()}
 
     def side_by_side(self, weights: Weights, seen: Tensor, dice: Sequence[Generator] | None = None) -> Tensor:
+        return self._values(weights, self._activations(weights, seen, dice)[0][-1])
+
+    def followed(self, weights: Weights, seen: Tensor, dice: Sequence[Generator] | None = None) -> tuple[Tensor, Back]:
+        with torch.no_grad():
+            activations, kept = self._activations(weights, seen, dice)
+            return self._values(weights, activations[-1]), partial(self._back, weights, activations, kept)
+
+    def _activations(
+        self, weights: Weights, seen: Tensor, dice: Sequence[Generator] | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What goes into each layer, the heads' last; and what dropout multiplied the outputs of the hidden ones by."""
         missing = aligned(self.inputs) - self.inputs
-        seen = functional.pad(seen, (0, missing)) if missing else seen
+        into, kept = [functional.pad(seen, (0, missing)) if missing else seen], []
         for number in range(len(self.hidden)):
-            seen = _linear(weights, f"hidden.{number}", seen).relu_()
+            into.append(_linear(weights, f"hidden.{number}", into[-1]).relu_())
             if dice is not None:
-                seen = seen * _kept(seen, self.dropout, dice)
-        advantage = _linear(weights, "advantage", seen)[..., : self.advantage.out_features]
+                kept.append(_kept(into[-1], self.dropout, dice))
+                into[-1] = into[-1] * kept[-1]
+        return into, kept
+
+    def _values(self, weights: Weights, last: Tensor) -> Tensor:
+        advantage = _linear(weights, "advantage", last)[..., : self.advantage.out_features]
         if self.value is None:
             return advantage
-        return _linear(weights, "value", seen)[..., :1] + advantage - advantage.mean(2, keepdim=True)
+        return _linear(weights, "value", last)[..., :1] + advantage - advantage.mean(2, keepdim=True)
+
+    def _back(
+        self, weights: Weights, activations: list[Tensor], kept: list[Tensor], gradient: Tensor
+    ) -> dict[str, Tensor]:
+        """The chain rule, from the heads to the first layer."""
+        found: dict[str, Tensor] = {}
+
+        def through(layer: str, into: Tensor, gradient: Tensor) -> None:
+            found[f"{layer}.weight"] = torch.bmm(gradient.transpose(1, 2), into)
+            found[f"{layer}.bias"] = gradient.sum(1)
+
+        last = activations[-1]
+        if self.value is None:
+            gradient = _padded(gradient)
+            through("advantage", last, gradient)
+            gradient = torch.bmm(gradient, weights["advantage.weight"])
+        else:
+            total = gradient.sum(2, keepdim=True)
+            ahead, level = _padded(gradient - total / self.advantage.out_features), _padded(total)
+            through("advantage", last, ahead)
+            through("value", last, level)
+            gradient = torch.bmm(ahead, weights["advantage.weight"]).baddbmm_(level, weights["value.weight"])
+        for number in reversed(range(len(self.hidden))):
+            gradient = gradient * kept[number] if kept else gradient
+            gradient = torch.ops.aten.threshold_backward(gradient, activations[number + 1], 0)
+            through(f"hidden.{number}", activations[number], gradient)
+            if number:
+                gradient = torch.bmm(gradient, weights[f"hidden.{number}.weight"])
+        return found
 
     def exported(self) -> Exported:
         """The same function as plain layers with ReLU between: a dueling network's heads are folded into one."""
@@ -120,6 +181,12 @@ class QNetwork(QModel):
 
 def _linear(weights: Weights, layer: str, seen: Tensor) -> Tensor:
     return torch.baddbmm(weights[f"{layer}.bias"][:, None], seen, weights[f"{layer}.weight"].transpose(1, 2))
+
+
+def _padded(gradient: Tensor) -> Tensor:
+    """With zeros up to the width that the weights have."""
+    width = gradient.shape[2]
+    return functional.pad(gradient, (0, aligned(width) - width))
 
 
 def _kept(like: Tensor, dropout: float, dice: Sequence[Generator]) -> Tensor:

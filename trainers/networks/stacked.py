@@ -9,7 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Generator, Tensor
 
-from trainers.networks.mlp import QModel, Weights, aligned
+from trainers.networks.mlp import Back, QModel, Weights, aligned
 
 
 class Stack:
@@ -66,15 +66,14 @@ class TrainedStack(Stack):
     def __init__(self, model: QModel, candidates: int) -> None:
         super().__init__(model, candidates)
         self.gradients = torch.zeros_like(self.values)
-        self._gradients = list(self._views(self.gradients).values())
-        self._followed = {name: view.detach().requires_grad_() for name, view in self.weights.items()}
-        self._leaves = list(self._followed.values())
+        self._gradients = self._views(self.gradients)
 
-    def followed(self, seen: Tensor, dice: Sequence[Generator] | None) -> Tensor:
-        """Values that `add_gradients` can go back from; with `dice`, one for each network, dropout acts."""
-        return self.model.side_by_side(self._followed, seen, dice)
+    def followed(self, seen: Tensor, dice: Sequence[Generator] | None) -> tuple[Tensor, Back]:
+        """Values, and the way back from them, which `add_gradients` takes; with `dice`, one a network, dropout acts."""
+        return self.model.followed(self.weights, seen, dice)
 
-    def add_gradients(self, loss: Tensor, first: bool) -> None:
-        """`loss` is a sum over the networks; the first of some parts replaces the gradients before."""
-        found = torch.autograd.grad(loss, self._leaves)
-        (torch._foreach_copy_ if first else torch._foreach_add_)(self._gradients, found)
+    def add_gradients(self, back: Back, gradient: Tensor, first: bool) -> None:
+        """Of the parameters, for a gradient of the values; the first of some parts replaces the gradients before."""
+        found = back(gradient)
+        own = [self._gradients[name] for name in found]
+        (torch._foreach_copy_ if first else torch._foreach_add_)(own, list(found.values()))
