@@ -5,8 +5,9 @@
 Per archetype: a default configuration is trained from scratch for its budget at `scale: small`, at the start level (3),
 against an opponent of a guessed strength; its file then plays against stronger and weaker ones, and the strength at
 which it would win half is where two more are trained. If those win 42 to 58 % there on average, it is the start level's
-strength; if not, the strength at which they would win half is the next to try, with two others. Level 1 is as strong as
-that or weaker, so that a default wins 62 % there; levels 4 and 5 are stronger by the same steps as those of
+strength; if not, the strength at which they would win half is the next to try, with two others. Level 1 is as strong,
+or weaker where a default would win less than 62 % there, or stronger where untrained networks would win more than 20 %
+(its opponent reacts less and dithers more, so it is the easier one even so); levels 4 and 5 are stronger by the same steps as those of
 `combat_dqn`. Untrained networks are played as well.
 
 Every training is one line of the measurements file and is never done twice, so a run that was stopped goes on; lines of
@@ -54,7 +55,8 @@ REACH = 24  # powers of GRID that a trained network is played away from where it
 NETS, NET_GAMES = 16, 128  # untrained networks and their games each
 WINDOW = (0.42, 0.58)  # of fresh defaults at the start level
 ROUNDS = 4  # of two trainings each
-FIRST_LEAST, FIRST_WEAKEST = 0.62, 8  # of a default at level 1; the most powers of GRID it may be weaker by
+FIRST_LEAST = 0.62  # of a default at level 1
+FIRST_FARTHEST = 8  # powers of GRID between level 1 and the start level, at most
 UNTRAINED_MOST = 0.2
 STEPS_UP = {4: 2, 5: 4}  # powers of GRID
 
@@ -189,17 +191,27 @@ def start_strength(seen: Measurements, archetype: str, guess: float) -> tuple[fl
     raise RuntimeError(f"{archetype}: no strength brings fresh defaults into {WINDOW}; see the measurements")
 
 
+def first_level(seen: Measurements, archetype: str, start: float) -> tuple[float, Training, Training]:
+    """The strength at level 1, a default's training there and the untrained networks."""
+    power = 0
+    while abs(power) <= FIRST_FARTHEST:
+        first = round(start * GRID**power, 3)
+        default, untrained = (seen.training(archetype, 1, first, seed) for seed in (1, -NETS))
+        if default.here < FIRST_LEAST and power <= 0:
+            power -= 2
+        elif untrained.here > UNTRAINED_MOST and default.here >= FIRST_LEAST and power >= 0:
+            power += 2
+        else:
+            break
+    if default.here < FIRST_LEAST or untrained.here > UNTRAINED_MOST:
+        raise RuntimeError(f"{archetype}: at level 1 the default wins {default.here}, untrained {untrained.here}")
+    return first, default, untrained
+
+
 def calibrate(seen: Measurements, archetype: str, guess: float) -> levels.Calibration:
     """The levels of one archetype, and the rates that say how good they are."""
     start, fresh = start_strength(seen, archetype, guess)
-    for weaker in range(0, FIRST_WEAKEST + 1, 2):
-        first = round(start / GRID**weaker, 3)
-        default = seen.training(archetype, 1, first, 1)
-        if default.here >= FIRST_LEAST:
-            break
-    untrained = seen.training(archetype, 1, first, -NETS)
-    if default.here < FIRST_LEAST or untrained.here > UNTRAINED_MOST:
-        raise RuntimeError(f"{archetype}: at level 1 the default wins {default.here}, untrained {untrained.here}")
+    first, default, untrained = first_level(seen, archetype, start)
     second = round(math.sqrt(first * start), 3)
     measured = {
         "untrained_level_1": untrained.here,
