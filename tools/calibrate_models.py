@@ -6,9 +6,9 @@ Per archetype: a default configuration is trained from scratch for its budget at
 against an opponent of a guessed strength; its file then plays against stronger and weaker ones, and the strength at
 which it would win half is where two more are trained. If those win 42 to 58 % there on average, it is the start level's
 strength; if not, the strength at which they would win half is the next to try, with two others. Level 1 is as strong,
-or weaker where a default would win less than 62 % there, or stronger where untrained networks would win more than 20 %
-(its opponent reacts less and dithers more, so it is the easier one even so); levels 4 and 5 are stronger by the same steps as those of
-`combat_dqn`. Untrained networks are played as well.
+or weaker where a default would win less than 62 % there, or stronger where untrained networks would win more than 20 %:
+its opponent reacts less and dithers more, so it is the easier one even so. Levels 4 and 5 are stronger by the same
+steps as those of `combat_dqn`. Untrained networks are played as well.
 
 Every training is one line of the measurements file and is never done twice, so a run that was stopped goes on; lines of
 another arena (see `trainers.arena.fingerprint`) or of other defaults are passed over. Seeds are derived: on one machine

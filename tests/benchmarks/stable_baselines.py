@@ -2,9 +2,10 @@
 
     pip install --target peers --no-deps stable-baselines3==2.9.2 pandas matplotlib python-dateutil six tzdata pytz \
         contourpy cycler fonttools kiwisolver pillow pyparsing
-    python -m tests.benchmarks.stable_baselines --peers peers [--only dqn,ppo,sac] [--seeds 5] [--speed-only]
+    python -m tests.benchmarks.stable_baselines --peers peers [--only dqn,double,ppo,sac] [--seeds 5] [--speed-only]
 
-One process, one thread, the same environments, networks, batch sizes and update ratios. Speed: alternating stretches of
+One process, one thread, the same environments, algorithms, networks, batch sizes and update ratios; `double` is our DQN
+with all that it has (double Q-learning, prioritized replay) beside their plain one. Speed: alternating stretches of
 either side over the same number of steps, the median of the ratios. Return: mean of 20 episodes of the trained policy
 after equal steps, seed by seed. The share outside torch is what `torch.profiler` does not see of the time.
 """
@@ -54,7 +55,7 @@ class Match:
     warm_up: int  # steps before the first gradient step
 
 
-DQN_ARGS = DqnArgs(
+DOUBLE_ARGS = DqnArgs(
     learning_rate=2.3e-3,
     learning_rate_end=1.0,
     n_step=1,
@@ -67,6 +68,7 @@ DQN_ARGS = DqnArgs(
     exploration_fraction=0.16,
     hidden="256,256",
 )
+DQN_ARGS = replace(DOUBLE_ARGS, double=False, priority_alpha=0.0)
 PPO_ARGS = PpoArgs(hidden="64,64", head="64", learning_rate_end=0.0)
 SAC_ARGS = SacArgs(hidden="256,256", learning_starts=25, updates=4, replay_rows=25000)
 ROWS = {"dqn": 8, "ppo": 8, "sac": 4}
@@ -75,17 +77,8 @@ ROWS = {"dqn": 8, "ppo": 8, "sac": 4}
 def matches() -> dict[str, Match]:
     """Hyperparameters of rl-zoo3 where it has them for the environment, the same on both sides."""
     return {
-        "dqn": Match(
-            "dqn",
-            "CartPole-v1",
-            ROWS["dqn"],
-            2048,
-            50_000,
-            lambda steps: steps,
-            lambda steps, seed: dqn.DoubleDQN(DQN_ARGS, *_world("CartPole-v1", ROWS["dqn"], steps, seed)),
-            _their_dqn,
-            1000,
-        ),
+        "dqn": _dqn("dqn", DQN_ARGS),
+        "double": _dqn("double", DOUBLE_ARGS),
         "ppo": Match(
             "ppo",
             "CartPole-v1",
@@ -109,6 +102,20 @@ def matches() -> dict[str, Match]:
             100,
         ),
     }
+
+
+def _dqn(name: str, args: dqn.Args) -> Match:
+    return Match(
+        name,
+        "CartPole-v1",
+        ROWS["dqn"],
+        2048,
+        50_000,
+        lambda steps: steps,
+        lambda steps, seed: dqn.DoubleDQN(args, *_world("CartPole-v1", ROWS["dqn"], steps, seed)),
+        _their_dqn,
+        1000,
+    )
 
 
 def _world(name: str, rows: int, steps: int, seed: int) -> tuple[Episodes, int, int, int, int]:
@@ -264,12 +271,12 @@ def _mean(match: Match, act: Callable[[np.ndarray], Any]) -> float:
 
 
 def report(chosen: Mapping[str, Match], seeds: int, speed_only: bool) -> None:
-    print(f"{'':5}{'environment steps/s':>26}{'gradient steps/s':>26}{'ratio':>8}{'outside torch':>22}")
+    print(f"{'':7}{'environment steps/s':>26}{'gradient steps/s':>26}{'ratio':>8}{'outside torch':>22}")
     for name, match in chosen.items():
         ours, theirs, ratio, our_share, their_share = speed(match)
         paid = match.gradient_steps(10**6) / 10**6
         print(
-            f"{name:5}{ours:13,.0f}{theirs:13,.0f}{ours * paid:13,.0f}{theirs * paid:13,.0f}{ratio:8.2f}"
+            f"{name:7}{ours:13,.0f}{theirs:13,.0f}{ours * paid:13,.0f}{theirs * paid:13,.0f}{ratio:8.2f}"
             f"{our_share:12.0%}{their_share:10.0%}",
             flush=True,
         )
@@ -280,15 +287,15 @@ def report(chosen: Mapping[str, Match], seeds: int, speed_only: bool) -> None:
         found = []
         for seed in range(1, seeds + 1):
             found.append(returns(match, seed))
-            print(f"{name:5} seed {seed}: {found[-1][0]:9.1f} {found[-1][1]:9.1f}", flush=True)
+            print(f"{name:6} seed {seed}: {found[-1][0]:9.1f} {found[-1][1]:9.1f}", flush=True)
         means = [statistics.fmean(side) for side in zip(*found, strict=True)]
-        print(f"{name:5} mean:   {means[0]:9.1f} {means[1]:9.1f}   after {match.return_steps:,} steps", flush=True)
+        print(f"{name:6} mean:   {means[0]:9.1f} {means[1]:9.1f}   after {match.return_steps:,} steps", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, required=True, help="folder that stable-baselines3 was installed into")
-    parser.add_argument("--only", default="dqn,ppo,sac", help="comma separated")
+    parser.add_argument("--only", default="dqn,double,ppo,sac", help="comma separated")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--speed-only", action="store_true")
     parser.add_argument("--return-steps", type=int, help="instead of each algorithm's own")
