@@ -49,7 +49,7 @@ class Updater:
         `share` in [0, 1] is how much of the training is done. Returns the mean loss; raises TrialError (diverged) when
         it, or a gradient under full precision, is not finite: the parameters are then still those before the step.
         """
-        self._optimizer.zero_grad(set_to_none=False)
+        self._optimizer.zero_grad()
         total = 0.0
         for loss_of in losses:
             with self._precision():
