@@ -5,10 +5,11 @@
 Per archetype: a default configuration is trained from scratch for its budget at `scale: small`, at the start level (3),
 against an opponent of a guessed strength; its file then plays against stronger and weaker ones, and the strength at
 which it would win half is where two more are trained. If those win 42 to 58 % there on average, it is the start level's
-strength; if not, the strength at which they would win half is the next to try, with two others. Level 1 is as strong,
-or weaker where a default would win less than 62 % there, or stronger where untrained networks would win more than 20 %:
-its opponent reacts less and dithers more, so it is the easier one even so. Levels 4 and 5 are stronger by the same
-steps as those of `combat_dqn`. Untrained networks are played as well.
+strength; if not, the strength at which they would win half is the next to try, with two others, or the middle between
+the strongest that was too weak and the weakest that was too strong. Level 1 is as strong, or weaker where a default
+would win less than 62 % there, or stronger where untrained networks would win more than 20 %: its opponent reacts less
+and dithers more, so it is the easier one even so. Levels 4 and 5 are stronger by the same steps as those of
+`combat_dqn`. Untrained networks are played as well.
 
 Every training is one line of the measurements file and is never done twice, so a run that was stopped goes on; lines of
 another arena (see `trainers.arena.fingerprint`) or of other defaults are passed over. Seeds are derived: on one machine
@@ -54,7 +55,7 @@ GAMES = 1024  # per strength
 REACH = 24  # powers of GRID that a trained network is played away from where it was trained, at most
 NETS, NET_GAMES = 16, 128  # untrained networks and their games each
 WINDOW = (0.42, 0.58)  # of fresh defaults at the start level
-ROUNDS = 4  # of two trainings each
+ROUNDS = 6  # of two trainings each
 FIRST_LEAST = 0.62  # of a default at level 1
 FIRST_FARTHEST = 8  # powers of GRID between level 1 and the start level, at most
 UNTRAINED_MOST = 0.2
@@ -183,11 +184,17 @@ def _opponent(name: str, strength: float) -> Iterator[None]:
 def start_strength(seen: Measurements, archetype: str, guess: float) -> tuple[float, list[Training]]:
     """Where defaults win half at the start level, and the fresh trainings that say so."""
     strength = seen.training(archetype, START_LEVEL, guess, 1).half()
+    easy, hard = 0.0, math.inf
     for turn in range(ROUNDS):
         fresh = [seen.training(archetype, START_LEVEL, strength, seed) for seed in (2 + 2 * turn, 3 + 2 * turn)]
-        if WINDOW[0] <= np.mean([training.here for training in fresh]) <= WINDOW[1]:
+        rate = np.mean([training.here for training in fresh])
+        if WINDOW[0] <= rate <= WINDOW[1]:
             return round(strength, 3), fresh
+        easy, hard = (max(easy, strength), hard) if rate > WINDOW[1] else (easy, min(hard, strength))
         strength = math.exp(float(np.mean([math.log(training.half()) for training in fresh])))
+        if not easy < strength < hard:  # a training against another opponent is another training
+            bounded = easy > 0 and hard < math.inf
+            strength = math.sqrt(easy * hard) if bounded else (easy * GRID or hard / GRID)
     raise RuntimeError(f"{archetype}: no strength brings fresh defaults into {WINDOW}; see the measurements")
 
 
@@ -198,9 +205,9 @@ def first_level(seen: Measurements, archetype: str, start: float) -> tuple[float
         first = round(start * GRID**power, 3)
         default, untrained = (seen.training(archetype, 1, first, seed) for seed in (1, -NETS))
         if default.here < FIRST_LEAST and power <= 0:
-            power -= 2
+            power -= 1
         elif untrained.here > UNTRAINED_MOST and default.here >= FIRST_LEAST and power >= 0:
-            power += 2
+            power += 1
         else:
             break
     if default.here < FIRST_LEAST or untrained.here > UNTRAINED_MOST:
