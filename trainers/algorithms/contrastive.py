@@ -7,7 +7,8 @@ from the step, and a training restored from `state()` goes on bit for bit. One t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, cast
 
 import numpy as np
@@ -19,10 +20,10 @@ from torch.nn import functional
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.patience import Patience
-from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.algorithms.supervised import InBlocks, Supervised, seeds
 from trainers.learner import Exported, State
 from trainers.networks.encoder import Encoder, WindowEncoder
-from trainers.networks.layers import Weights, adopt
+from trainers.networks.layers import Weights
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -33,9 +34,6 @@ HELD_OUT = 512
 
 LOOKS = 20
 """At them, evenly spaced over the budget: one takes about as long as five steps."""
-
-DRAWN_STEPS = 16
-"""Steps whose situations are made at once: wide batches are cheap."""
 
 AVERAGED_STEPS = 100.0
 """Running means forget at this pace."""
@@ -108,42 +106,30 @@ class Means:
     held_out_loss: float = 0.0
 
 
-@dataclass
-class ContrastiveRecognition:
+class ContrastiveRecognition(Supervised):
     """A learner; `steps` are situations. `draw` makes those of some seeds."""
 
-    args: Args
-    draw: Callable[[Seeds], Situations]
-    steps: int
-    seed: int
-    inputs: int
-    classes: int
-    start: Mapping[str, Weights] | None = None
-    means: Means = field(default_factory=Means)
-    t: int = 0  # optimizer steps
-
-    def __post_init__(self) -> None:
-        a = self.args
-        torch.manual_seed(self.seed)
-        encoder = Encoder(a.ticks, a.width, a.layers, a.heads, a.dropout, a.checkpointing)
-        self.network = WindowEncoder(self.inputs, self.classes, a.embedding, a.width, encoder).eval()
-        self.warm = self.start is not None and adopt(self.network, self.start["network"])
-        self.updater = Updater(
-            self.network.parameters(),
-            UpdateArgs(
-                a.learning_rate * a.learning_rate_factor, a.learning_rate_end, a.weight_decay, a.gradient_clip, a.amp
-            ),
-        )
-        self.patience = Patience(a.patience, self.steps)
-        self._situations_per_step = a.batch_size * a.accumulation
-        self.last_t = max(1, self.steps // self._situations_per_step)
-        self._drawn: tuple[int, Situations] | None = None
+    def __init__(
+        self,
+        args: Args,
+        draw: Callable[[Seeds], Situations],
+        steps: int,
+        seed: int,
+        inputs: int,
+        classes: int,
+        start: Mapping[str, Weights] | None = None,
+    ) -> None:
+        self.args, self.draw, self.steps, self.inputs, self.classes = args, draw, steps, inputs, classes
+        torch.manual_seed(seed)
+        encoder = Encoder(args.ticks, args.width, args.layers, args.heads, args.dropout, args.checkpointing)
+        self.network = WindowEncoder(inputs, classes, args.embedding, args.width, encoder)
+        self._situations_per_step = args.batch_size * args.accumulation
+        optimizer_steps = steps // self._situations_per_step
+        super().__init__(self.network, args, seed, optimizer_steps, Patience(args.patience, steps), start)
+        self.means = Means()
+        self._drawn = InBlocks(draw, self._situations_per_step)
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
-        self._windows = torch.zeros(a.accumulation, a.batch_size, a.ticks, self.inputs)
-
-    @property
-    def finished(self) -> bool:
-        return self.t >= self.last_t or self.patience.exhausted
+        self._windows = torch.zeros(args.accumulation, args.batch_size, args.ticks, inputs)
 
     @property
     def steps_done(self) -> int:
@@ -152,9 +138,7 @@ class ContrastiveRecognition:
     def advance(self) -> None:
         """One optimizer step. Raises TrialError when numbers blow up."""
         batches = [self._micro_batch(number) for number in range(self.args.accumulation)]
-        self.network.train()
-        loss = self.updater.step([lambda b=b: self._loss(*b) for b in batches], self.t / self.last_t)  # type: ignore[misc]
-        self.network.eval()
+        loss = self.follow([partial(self._loss, *batch) for batch in batches])
         self.t += 1
         self.means.loss += (loss - self.means.loss) / min(self.t, AVERAGED_STEPS)
         due = self.args.patience and self.t * LOOKS // self.last_t > (self.t - 1) * LOOKS // self.last_t
@@ -163,21 +147,14 @@ class ContrastiveRecognition:
 
     def _micro_batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Windows, classes and weights of one micro-batch of this step."""
-        block, within = divmod(self.t, DRAWN_STEPS)
-        if self._drawn is None or self._drawn[0] != block:
-            first = block * DRAWN_STEPS * self._situations_per_step
-            self._drawn = block, self.draw(self._seeds(first, DRAWN_STEPS * self._situations_per_step))
-        found = self._drawn[1]
-        begin = within * self._situations_per_step + number * self.args.batch_size
+        found, step = self._drawn.at(self.seed, self.t)
+        begin = step.start + number * self.args.batch_size
         rows = slice(begin, begin + self.args.batch_size)
         self._windows[number].numpy()[:] = found.windows[rows]
         # What was at stake counts more, so that the reward weights matter.
         stake = 1 + np.abs(found.returns[rows])
         weight = torch.from_numpy(stake / stake.mean())
         return self._windows[number], torch.from_numpy(found.style[rows].copy()), weight
-
-    def _seeds(self, first: int, count: int) -> Seeds:
-        return np.arange(count, dtype=np.uint64) + np.uint64(self.seed + first)
 
     def _loss(self, windows: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
         logits, z = self.network(windows)
@@ -189,7 +166,7 @@ class ContrastiveRecognition:
         return mean
 
     def _look_at_held_out(self) -> None:
-        found = self.draw(self._seeds(self.steps + HELD_OUT, HELD_OUT))
+        found = self.draw(seeds(self.seed, self.steps + HELD_OUT, HELD_OUT))
         windows = torch.zeros(found.windows.shape)
         windows.numpy()[:] = found.windows
         with torch.no_grad():
@@ -201,8 +178,8 @@ class ContrastiveRecognition:
 
     def metrics(self) -> dict[str, float]:
         """Figures at the end; deterministic."""
-        known = self.draw(self._seeds(0, 4 * HELD_OUT))
-        asked = self.draw(self._seeds(self.steps + HELD_OUT, HELD_OUT))
+        known = self.draw(seeds(self.seed, 0, 4 * HELD_OUT))
+        asked = self.draw(seeds(self.seed, self.steps + HELD_OUT, HELD_OUT))
         return {
             "train_loss": self.means.loss,
             "held_out_loss": self.means.held_out_loss,
@@ -211,10 +188,6 @@ class ContrastiveRecognition:
             "gradient_steps": float(self.t),
             "warm_start": float(self.warm),
         }
-
-    def final(self) -> State:
-        """What a later training may start from."""
-        return {"network": self.network.state_dict()}
 
     def exported(self) -> Exported:
         return Exported(
@@ -225,26 +198,11 @@ class ContrastiveRecognition:
 
     def state(self) -> State:
         """All that the next step depends on."""
-        return {
-            **self.final(),
-            "updater": self.updater.state(),
-            "torch_rng": torch.get_rng_state(),  # dropout's
-            "counters": {"seed": self.seed, "t": self.t, "warm": self.warm},
-            "means": dict(vars(self.means)),
-            "patience": self.patience.state(),
-        }
+        return {**super().state(), "means": dict(vars(self.means))}
 
     def load_state(self, saved: Mapping[str, object]) -> None:
-        """Go on from `state()`."""
-        state = cast(Mapping[str, Mapping[str, object]], saved)
-        self.network.load_state_dict(state["network"])
-        self.updater.load_state(state["updater"])
-        torch.set_rng_state(cast(Tensor, state["torch_rng"]))
-        counters = cast(Mapping[str, int], state["counters"])
-        self.seed, self.t, self.warm = counters["seed"], counters["t"], bool(counters["warm"])
-        self.means = Means(**cast(Mapping[str, float], state["means"]))
-        self.patience.load_state(state["patience"])
-        self._drawn = None
+        super().load_state(saved)
+        self.means = Means(**cast(Mapping[str, float], saved["means"]))
 
 
 def supervised_contrastive(z: Tensor, classes: Tensor, temperature: float) -> Tensor:

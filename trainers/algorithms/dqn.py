@@ -28,14 +28,13 @@ from trainers.algorithms.environment import Environment, Episodes, arrays
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.replay import Kind, Replay, ReplaySlot
 from trainers.algorithms.stacked_updates import Pace, StackedAdamW
-from trainers.learner import Exported
+from trainers.learner import Exported, State
 from trainers.networks.mlp import QModel, QNetwork, Weights
 from trainers.networks.stacked import Stack, TrainedStack
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
-State = dict[str, object]
 
 EPSILON_WARM = 0.1
 """Exploration at the start of a training that goes on from a version's weights."""
@@ -97,13 +96,10 @@ class Args:
 
 _COUNTS = ("n_step", "batch_size", "accumulation", "updates", "target_interval")
 
-_ELSEWHERE = {
-    "learning_rate": "training.learning_rate",
-    "exploration_noise": "training.exploration_noise",
+_ELSEWHERE = ("learning_rate", "exploration_noise")  # an archetype has its own default for them
+NAMES: Mapping[str, str] = {
+    name: f"training.{name}" if name in _ELSEWHERE else f"dqn.{name}" for name in Args.__dataclass_fields__
 }
-"""Fields that an archetype has its own default for."""
-
-NAMES: Mapping[str, str] = {name: _ELSEWHERE.get(name, f"dqn.{name}") for name in Args.__dataclass_fields__}
 """Each field's parameter in the search space."""
 
 

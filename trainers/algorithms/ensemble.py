@@ -23,10 +23,10 @@ from torch.nn import functional
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.patience import LOOKS, Patience
-from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.algorithms.supervised import DRAWN_STEPS, InBlocks, Supervised, seeds
 from trainers.learner import Exported, State
 from trainers.networks.ensemble import EnsembleNetwork
-from trainers.networks.layers import Weights, adopt, widths
+from trainers.networks.layers import Weights, widths
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -35,9 +35,6 @@ Seeds = NDArray[np.uint64]
 
 HELD_OUT_FIGHTS = 512
 """Fights that no gradient step sees, beyond the last: half for the temperature, half for the figures."""
-
-DRAWN_STEPS = 16
-"""Steps whose situations are made at once: wide batches are cheap."""
 
 AVERAGED_STEPS = 100.0
 """The running mean of the loss forgets at this pace."""
@@ -119,7 +116,7 @@ class Figures:
     disagreement: float = 0.0  # mean mutual information, nats
 
 
-class Ensemble:
+class Ensemble(Supervised):
     """A Learner. `steps` are situations; `draw` makes those of the fights of some seeds."""
 
     def __init__(
@@ -133,27 +130,16 @@ class Ensemble:
         pack: int,
         start: Mapping[str, Weights] | None = None,
     ) -> None:
-        self.args, self.draw, self.seed, self.inputs, self.classes = args, draw, seed, inputs, classes
+        self.args, self.draw, self.inputs, self.classes = args, draw, inputs, classes
         torch.manual_seed(seed)
         self.network = EnsembleNetwork(args.members, inputs, widths(args.hidden), classes)
-        self.warm = start is not None and adopt(self.network, start["network"])
-        rate = args.learning_rate * args.learning_rate_factor
-        self.updater = Updater(
-            self.network.parameters(),
-            UpdateArgs(rate, args.learning_rate_end, args.weight_decay, args.gradient_clip, args.amp),
-        )
         self._per_step = args.fights * pack
-        self.last_t = max(1, steps // self._per_step)
-        self.t = 0
-        self.patience = Patience(args.patience, self.last_t)
+        last_t = max(1, steps // self._per_step)
+        super().__init__(self.network, args, seed, last_t, Patience(args.patience, last_t), start)
         self.figures = Figures()
-        self._drawn: tuple[int, Situations] | None = None
+        self._drawn = InBlocks(draw, args.fights)
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
         self._o = torch.zeros(self._per_step, inputs)
-
-    @property
-    def finished(self) -> bool:
-        return self.t >= self.last_t or self.patience.exhausted
 
     @property
     def steps_done(self) -> int:
@@ -163,7 +149,7 @@ class Ensemble:
         """One gradient step; with the last one, the calibration. Raises TrialError when it diverges."""
         y, w = self._situations()
         rows = torch.arange(self._per_step).tensor_split(self.args.accumulation)
-        loss = self.updater.step([partial(self._loss, part, y, w) for part in rows], self.t / self.last_t)
+        loss = self.follow([partial(self._loss, part, y, w) for part in rows])
         self.t += 1
         self.figures.loss += (loss - self.figures.loss) / min(self.t, AVERAGED_STEPS)
         due = self.args.patience > 0 and self.t * LOOKS // self.last_t > (self.t - 1) * LOOKS // self.last_t
@@ -173,11 +159,8 @@ class Ensemble:
 
     def _situations(self) -> tuple[Tensor, Tensor]:
         """Fills the buffer with this step's observations; their classes [n] and each member's weights [members, n]."""
-        block, within = divmod(self.t, DRAWN_STEPS)
         fights = self.args.fights
-        if self._drawn is None or self._drawn[0] != block:
-            self._drawn = block, self.draw(self._seeds(block * DRAWN_STEPS * fights, DRAWN_STEPS * fights))
-        found, rows = self._drawn[1], slice(within * fights, (within + 1) * fights)
+        found, rows = self._drawn.at(self.seed, self.t)
         self._o.numpy()[:] = found.observation[rows].reshape(-1, self.inputs)
         stake = (1 + np.float32(self.args.stake) * found.stake[rows]) * found.standing[rows]
         stake /= max(float(stake.mean(dtype=np.float64)), 1e-9)
@@ -188,9 +171,6 @@ class Ensemble:
         weight = (counts * stake).reshape(self.args.members, -1)
         return torch.from_numpy(found.threat[rows].reshape(-1).copy()), torch.from_numpy(weight).clone()
 
-    def _seeds(self, first: int, count: int) -> Seeds:
-        return np.arange(count, dtype=np.uint64) + np.uint64(self.seed + first)
-
     def _loss(self, rows: Tensor, y: Tensor, w: Tensor) -> Tensor:
         """The members' weighted cross-entropies, summed: none of them feels the others."""
         z = self.network.logits(self._o[rows])
@@ -200,7 +180,7 @@ class Ensemble:
 
     def _calibrate(self) -> None:
         """The temperature from one half of the held-out situations, the figures from the other."""
-        found = self.draw(self._seeds(self.last_t * self.args.fights + DRAWN_STEPS * self.args.fights, HELD_OUT_FIGHTS))
+        found = self.draw(seeds(self.seed, (self.last_t + DRAWN_STEPS) * self.args.fights, HELD_OUT_FIGHTS))
         up = found.standing.reshape(-1)
         o = torch.from_numpy(found.observation.reshape(-1, self.inputs)[up]).clone()
         y, nearest = found.threat.reshape(-1)[up], found.nearest.reshape(-1)[up]
@@ -237,30 +217,13 @@ class Ensemble:
             {"probabilities": (self.classes,), "uncertainty": (2,)},
         )
 
-    def final(self) -> State:
-        """What a later training may start from."""
-        return {"network": self.network.state_dict()}
-
     def state(self) -> State:
         """All that the next step depends on."""
-        return {
-            **self.final(),
-            "updater": self.updater.state(),
-            "counters": {"seed": self.seed, "t": self.t, "warm": self.warm},
-            "figures": dict(vars(self.figures)),
-            "patience": self.patience.state(),
-        }
+        return {**super().state(), "figures": dict(vars(self.figures))}
 
     def load_state(self, saved: Mapping[str, object]) -> None:
-        """Go on from `state()`."""
-        state = cast(Mapping[str, Mapping[str, object]], saved)
-        self.network.load_state_dict(state["network"])
-        self.updater.load_state(state["updater"])
-        counters = cast(Mapping[str, int], state["counters"])
-        self.seed, self.t, self.warm = counters["seed"], counters["t"], bool(counters["warm"])
-        self.figures = Figures(**cast(Mapping[str, float], state["figures"]))
-        self.patience.load_state(state["patience"])
-        self._drawn = None
+        super().load_state(saved)
+        self.figures = Figures(**cast(Mapping[str, float], saved["figures"]))
 
 
 def softmax(z: Doubles) -> Doubles:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -23,9 +24,9 @@ from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.imitation import Bools, Collected, Course, Floats, Ints, Mix, Teaching, arrays, leaning, play
 from trainers.algorithms.patience import Patience
-from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.algorithms.supervised import Supervised
 from trainers.learner import Exported, State
-from trainers.networks.layers import Weights, adopt
+from trainers.networks.layers import Weights
 from trainers.networks.vit import Picture, VisionTransformer
 
 
@@ -99,7 +100,7 @@ class Drawing:
     scalars: int
 
 
-class SpatialImitation:
+class SpatialImitation(Supervised):
     """A learner; `steps` are environment steps."""
 
     def __init__(
@@ -113,35 +114,24 @@ class SpatialImitation:
     ) -> None:
         if drawing.side % args.patch:
             raise TrialError(Reason.OUT_OF_RANGE, f"patch {args.patch} must divide the map's side, {drawing.side}")
-        self.args, self.course, self.drawing, self.seed = args, course, drawing, seed
+        self.args, self.course, self.drawing = args, course, drawing
         torch.manual_seed(seed)
         self.picture = Picture(drawing.planes, drawing.side, args.patch, drawing.scalars)
         self.network = VisionTransformer(
             self.picture, course.choices, args.width, args.layers, args.heads, args.dropout, args.checkpointing
-        ).eval()
-        self.warm = start is not None and adopt(self.network, start["network"])
-        rate = args.learning_rate * args.learning_rate_factor
-        self.updater = Updater(
-            self.network.parameters(),
-            UpdateArgs(rate, args.learning_rate_end, args.weight_decay, args.gradient_clip, args.amp),
         )
-        self.t = 0  # rounds
-        self.last_t = max(1, steps // (course.rows * args.ticks))
+        rounds = steps // (course.rows * args.ticks)
+        super().__init__(self.network, args, seed, rounds, Patience(args.patience, steps), start)
         self.sketches = np.zeros((args.kept, course.observation.shape[1]), np.float32)
         self.targets = np.zeros((args.kept, course.choices), np.float32)
         self.labelled = 0  # ever; the newest lie in a ring
         self.teaching, self.collected = Teaching(args.temperature), Collected()
-        self.patience = Patience(args.patience, steps)
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
         grid = (drawing.planes, drawing.side, drawing.side)
         self._seen = torch.zeros(course.rows, *grid), torch.zeros(course.rows, drawing.scalars)
         batches = (args.accumulation, args.batch_size)
         self._grids, self._numbers = torch.zeros(*batches, *grid), torch.zeros(*batches, drawing.scalars)
         self._wanted = torch.zeros(*batches, course.choices)
-
-    @property
-    def finished(self) -> bool:
-        return self.t >= self.last_t or self.patience.exhausted
 
     @property
     def steps_done(self) -> int:
@@ -166,7 +156,7 @@ class SpatialImitation:
         def over(done: Bools, score: Floats) -> None:
             self.collected.note_fights(done, score)
 
-        mix = Mix(leaning(self.t / self.last_t, args.script_fraction), args.exploration_noise)
+        mix = Mix(leaning(self.share, args.script_fraction), args.exploration_noise)
         returns = play(self.course, args.ticks, args.asked, choose, over, mix, rng)
         places = (self.labelled + np.arange(len(returns))) % args.kept
         self.sketches[places] = np.concatenate(asked)
@@ -187,10 +177,8 @@ class SpatialImitation:
             self._grids[number].numpy()[:] = self.drawing.grid(sketch)
             self._numbers[number].numpy()[:] = self.drawing.numbers(sketch)
             self._wanted[number].numpy()[:] = self.targets[drawn]
-        self.network.train()
-        losses = [lambda number=number: self._loss(number) for number in range(self.args.accumulation)]
-        self.collected.note_loss(self.updater.step(losses, self.t / self.last_t))
-        self.network.eval()
+        losses = [partial(self._loss, number) for number in range(self.args.accumulation)]
+        self.collected.note_loss(self.follow(losses))
 
     def _loss(self, number: int) -> Tensor:
         """Cross-entropy against the teacher's targets."""
@@ -201,10 +189,6 @@ class SpatialImitation:
         """Figures at the end; deterministic."""
         return {**self.collected.metrics(), "warm_start": float(self.warm)}
 
-    def final(self) -> State:
-        """What a later training may start from."""
-        return {"network": self.network.state_dict()}
-
     def exported(self) -> Exported:
         p = self.picture
         inputs = {"grid": (p.planes, p.side, p.side), "state": (p.scalars,)}
@@ -213,29 +197,19 @@ class SpatialImitation:
     def state(self) -> State:
         """All that the next round depends on."""
         return {
-            **self.final(),
-            "updater": self.updater.state(),
+            **super().state(),
             "environment": dict(self.course.state()),
             "labels": {"sketches": self.sketches, "targets": self.targets, "labelled": self.labelled},
             "teaching": self.teaching.state(),
             "collected": self.collected.state(),
-            "patience": self.patience.state(),
-            "torch_rng": torch.get_rng_state(),  # dropout's
-            "counters": {"seed": self.seed, "t": self.t, "warm": self.warm},
         }
 
     def load_state(self, saved: Mapping[str, object]) -> None:
-        """Go on from `state()`, as `weights.unpack` gives it back: with tensors for arrays."""
+        super().load_state(saved)
         state = cast(Mapping[str, Mapping[str, object]], saved)
-        self.network.load_state_dict(state["network"])
-        self.updater.load_state(state["updater"])
         self.course.load_state(arrays(state["environment"]))
         labels = state["labels"]
         self.sketches[:], self.targets[:] = np.asarray(labels["sketches"]), np.asarray(labels["targets"])
         self.labelled = cast(int, labels["labelled"])
         self.teaching.load_state(state["teaching"])
         self.collected.load_state(state["collected"])
-        self.patience.load_state(state["patience"])
-        torch.set_rng_state(cast(Tensor, state["torch_rng"]))
-        counters = cast(Mapping[str, int], state["counters"])
-        self.seed, self.t, self.warm = counters["seed"], counters["t"], bool(counters["warm"])

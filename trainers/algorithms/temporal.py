@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -23,9 +24,9 @@ from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.imitation import Bools, Collected, Course, Floats, Ints, Mix, Teaching, arrays, leaning, play
 from trainers.algorithms.patience import Patience
-from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.algorithms.supervised import Supervised
 from trainers.learner import Exported, State
-from trainers.networks.layers import Weights, adopt
+from trainers.networks.layers import Weights
 from trainers.networks.transformer_xl import OneTick, Shape, TransformerXL
 
 NEVER = 2**30  # ticks that no fight lasts
@@ -158,7 +159,7 @@ class Streams:
         self.memory = cast(Tensor, saved["memory"]).clone()
 
 
-class TemporalImitation:
+class TemporalImitation(Supervised):
     """A learner; `steps` are environment steps."""
 
     def __init__(
@@ -171,36 +172,25 @@ class TemporalImitation:
         start: Mapping[str, Weights] | None = None,
     ) -> None:
         """No fight of the course lasts more than `longest` ticks."""
-        self.args, self.course, self.seed = args, course, seed
+        self.args, self.course = args, course
         torch.manual_seed(seed)
         inputs = course.observation.shape[1]
         self.shape = Shape(inputs, course.choices, args.layers, args.width, args.heads, args.memory)
-        self.network = TransformerXL(self.shape, args.dropout, args.checkpointing).eval()
-        self.warm = start is not None and adopt(self.network, start["network"])
+        self.network = TransformerXL(self.shape, args.dropout, args.checkpointing)
+        rounds = steps // (course.rows * args.segment)
+        super().__init__(self.network, args, seed, rounds, Patience(args.patience, steps), start)
         self.acting = OneTick(self.network)
-        rate = args.learning_rate * args.learning_rate_factor
-        self.updater = Updater(
-            self.network.parameters(),
-            UpdateArgs(rate, args.learning_rate_end, args.weight_decay, args.gradient_clip, args.amp),
-        )
-        self.t = 0  # rounds
-        self.last_t = max(1, steps // (course.rows * args.segment))
         self.fights = Fights(args.fights_kept, course.rows, longest, inputs, course.choices)
         self.streams = [
             Streams(args.streams, self.network.empty_memory(args.streams)) for _ in range(args.accumulation)
         ]
         self.teaching, self.collected = Teaching(args.temperature), Collected()
-        self.patience = Patience(args.patience, steps)
         self.memory = self.network.empty_memory(course.rows)  # of the fights under way
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
         self._seen, self._ticks = torch.zeros(course.rows, inputs), torch.zeros(course.rows, 1)
         read = (args.accumulation, args.streams, args.segment)
         self._observations, self._ages = torch.zeros(*read, inputs), torch.zeros(read)
         self._targets = torch.zeros(*read, course.choices)
-
-    @property
-    def finished(self) -> bool:
-        return self.t >= self.last_t or self.patience.exhausted
 
     @property
     def steps_done(self) -> int:
@@ -229,7 +219,7 @@ class TemporalImitation:
             self.fights.note(np.flatnonzero(done))
 
         args = self.args
-        mix = Mix(leaning(self.t / self.last_t, args.script_fraction), args.exploration_noise)
+        mix = Mix(leaning(self.share, args.script_fraction), args.exploration_noise)
         count = max(1, round(args.label_share * self.course.rows))
         returns = play(self.course, args.segment, count, choose, over, mix, rng)
         place, age = (np.concatenate(column) for column in zip(*asked, strict=True))
@@ -248,10 +238,8 @@ class TemporalImitation:
             segment = streams.read(self.fights, self.args.segment, rng)
             for buffer, values in zip((self._observations, self._ages, self._targets), segment, strict=True):
                 buffer[number].numpy()[:] = values
-        self.network.train()
-        losses = [lambda number=number: self._loss(number) for number in range(self.args.accumulation)]
-        self.collected.note_loss(self.updater.step(losses, self.t / self.last_t))
-        self.network.eval()
+        losses = [partial(self._loss, number) for number in range(self.args.accumulation)]
+        self.collected.note_loss(self.follow(losses))
 
     def _loss(self, number: int) -> Tensor:
         """Cross-entropy against the targets of the ticks that have one; the streams' memory moves on."""
@@ -265,10 +253,6 @@ class TemporalImitation:
         """Figures at the end; deterministic."""
         return {**self.collected.metrics(), "warm_start": float(self.warm)}
 
-    def final(self) -> State:
-        """What a later training may start from."""
-        return {"network": self.network.state_dict()}
-
     def exported(self) -> Exported:
         memory = self.network.memory_shape
         return Exported(
@@ -280,24 +264,18 @@ class TemporalImitation:
     def state(self) -> State:
         """All that the next round depends on."""
         return {
-            **self.final(),
-            "updater": self.updater.state(),
+            **super().state(),
             "environment": dict(self.course.state()),
             "fights": self.fights.state(),
             "streams": [streams.state() for streams in self.streams],
             "memory": self.memory,
             "teaching": self.teaching.state(),
             "collected": self.collected.state(),
-            "patience": self.patience.state(),
-            "torch_rng": torch.get_rng_state(),  # dropout's
-            "counters": {"seed": self.seed, "t": self.t, "warm": self.warm},
         }
 
     def load_state(self, saved: Mapping[str, object]) -> None:
-        """Go on from `state()`, as `weights.unpack` gives it back: with tensors for arrays."""
+        super().load_state(saved)
         state = cast(Mapping[str, Mapping[str, object]], saved)
-        self.network.load_state_dict(state["network"])
-        self.updater.load_state(state["updater"])
         self.course.load_state(arrays(state["environment"]))
         self.fights.load_state(state["fights"])
         for streams, part in zip(self.streams, cast(list[Mapping[str, object]], state["streams"]), strict=True):
@@ -305,7 +283,3 @@ class TemporalImitation:
         self.memory = cast(Tensor, state["memory"]).clone()
         self.teaching.load_state(state["teaching"])
         self.collected.load_state(state["collected"])
-        self.patience.load_state(state["patience"])
-        torch.set_rng_state(cast(Tensor, state["torch_rng"]))
-        counters = cast(Mapping[str, int], state["counters"])
-        self.seed, self.t, self.warm = counters["seed"], counters["t"], bool(counters["warm"])
