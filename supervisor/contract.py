@@ -290,7 +290,7 @@ class ScoreTask:
     level: int
     games: int
     seed: int  # of the first game
-    untrained_seed: int  # of the network that was never trained
+    untrained_seed: int  # of the network as it was before any training
 
 
 @dataclass(frozen=True)

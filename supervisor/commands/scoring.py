@@ -37,7 +37,9 @@ class Question:
 
 
 def task_of(question: Question, run_seed: int, games: int) -> ScoreTask:
-    """The games are none that a search has played: their seeds have a purpose of their own."""
+    """The games are none that a search has played: their seeds have a purpose of their own. The untrained network is
+    the one that the training of the version's iteration began with, had it no incumbent to begin from.
+    """
     version = question.version
     return ScoreTask(
         target=question.target,
@@ -47,7 +49,7 @@ def task_of(question: Question, run_seed: int, games: int) -> ScoreTask:
         level=question.level,
         games=games,
         seed=derive_seed(run_seed, "scorecard", question.target, version.iteration),
-        untrained_seed=derive_seed(run_seed, "untrained", question.target, version.iteration),
+        untrained_seed=derive_seed(run_seed, "train", question.target, version.iteration),
     )
 
 

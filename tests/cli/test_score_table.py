@@ -13,6 +13,7 @@ from supervisor.commands.scoring import Question, examine, known_card, task_of
 from supervisor.contract import Score, ScoreCard, Version, as_json
 from supervisor.errors import TryAgainError
 from supervisor.journal import sealed
+from supervisor.planning import _seeds
 
 VERSION = Version("v000003", 3, {"dqn.gamma": 0.9}, "a" * 64, "b" * 64, None, 2)
 QUESTION = Question("mage/combat_dqn", VERSION, 2)
@@ -80,6 +81,11 @@ def test_the_games_are_the_versions_own_and_follow_from_the_runs_seed() -> None:
     later = replace(QUESTION, version=replace(VERSION, iteration=4))
     seeds = {one.seed, one.untrained_seed, task_of(QUESTION, 1, 1000).seed, task_of(later, 0, 1000).seed}
     assert len(seeds) == 4
+
+
+def test_the_untrained_self_is_the_network_that_the_versions_own_training_began_with() -> None:
+    trained = _seeds(0, QUESTION.target, VERSION.iteration, VERSION.iteration)["train"]
+    assert task_of(QUESTION, 0, 1000).untrained_seed == trained
 
 
 def test_an_examination_that_fails_says_why_and_can_be_tried_again(tmp_path: Path) -> None:
