@@ -15,7 +15,7 @@ from supervisor.state import State
 
 WORDS = {
     Reason.BASELINE: "first incumbent",
-    Reason.NO_INCUMBENT: "first incumbent",
+    Reason.NO_INCUMBENT: "begun before there was an incumbent, kept for the search",
     Reason.PROVEN: "PROMOTED",
     Reason.BELOW_SCREEN: "rejected after the screen",
     Reason.NOT_CONFIRMED: "kept for the search",
@@ -106,6 +106,7 @@ def outcome_for_people(record: Record) -> str:
         effect = "" if decision.effect is None else f", gain {100 * decision.effect:+.1f}"
         text = f"{text} ({decision.n_pairs} pairs{effect})"
     if decision.outcome is Outcome.PROMOTE and record.version:
+        text = WORDS[Reason.BASELINE] if record.reason is Reason.NO_INCUMBENT else text
         return f"{text} -> {record.version}"
     return text
 
