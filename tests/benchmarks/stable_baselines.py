@@ -2,7 +2,7 @@
 
     pip install --target peers --no-deps stable-baselines3==2.9.2 pandas matplotlib python-dateutil six tzdata pytz \
         contourpy cycler fonttools kiwisolver pillow pyparsing
-    python -m tests.benchmarks.stable_baselines --peers peers [--only dqn,double,ppo,sac] [--seeds 5] [--speed-only]
+    python -m tests.benchmarks.stable_baselines --peers peers [--only dqn,double,ppo,sac] [--seeds 5] [--speed-only | --returns-only]
 
 One process, one thread, the same environments, algorithms, networks, batch sizes and update ratios; `double` is our DQN
 with all that it has (double Q-learning, prioritized replay) beside their plain one. Speed: alternating stretches of
@@ -270,7 +270,7 @@ def _mean(match: Match, act: Callable[[np.ndarray], Any]) -> float:
     return statistics.fmean(totals)
 
 
-def report(chosen: Mapping[str, Match], seeds: int, speed_only: bool) -> None:
+def report_speed(chosen: Mapping[str, Match]) -> None:
     print(f"{'':7}{'environment steps/s':>26}{'gradient steps/s':>26}{'ratio':>8}{'outside torch':>22}")
     for name, match in chosen.items():
         ours, theirs, ratio, our_share, their_share = speed(match)
@@ -280,9 +280,10 @@ def report(chosen: Mapping[str, Match], seeds: int, speed_only: bool) -> None:
             f"{our_share:12.0%}{their_share:10.0%}",
             flush=True,
         )
-    if speed_only:
-        return
-    print(f"\nmean return of {EPISODES} episodes after equal steps: ours, theirs")
+
+
+def report_returns(chosen: Mapping[str, Match], seeds: int) -> None:
+    print(f"mean return of {EPISODES} episodes after equal steps: ours, theirs")
     for name, match in chosen.items():
         found = []
         for seed in range(1, seeds + 1):
@@ -297,7 +298,9 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, required=True, help="folder that stable-baselines3 was installed into")
     parser.add_argument("--only", default="dqn,double,ppo,sac", help="comma separated")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--speed-only", action="store_true")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--speed-only", action="store_true")
+    part.add_argument("--returns-only", action="store_true")
     parser.add_argument("--return-steps", type=int, help="instead of each algorithm's own")
     options = parser.parse_args()
     sys.path.append(str(options.peers.resolve()))
@@ -306,7 +309,10 @@ def main() -> None:
     chosen = {name: known[name] for name in options.only.split(",")}
     if options.return_steps:
         chosen = {name: replace(match, return_steps=options.return_steps) for name, match in chosen.items()}
-    report(chosen, options.seeds, options.speed_only)
+    if not options.returns_only:
+        report_speed(chosen)
+    if not options.speed_only:
+        report_returns(chosen, options.seeds)
 
 
 if __name__ == "__main__":
