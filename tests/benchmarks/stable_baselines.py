@@ -2,7 +2,8 @@
 
     pip install --target peers --no-deps stable-baselines3==2.9.2 pandas matplotlib python-dateutil six tzdata pytz \
         contourpy cycler fonttools kiwisolver pillow pyparsing
-    python -m tests.benchmarks.stable_baselines --peers peers [--only dqn,double,ppo,sac] [--seeds 5] [--speed-only | --returns-only]
+    python -m tests.benchmarks.stable_baselines --peers peers \
+        [--only dqn,double,ppo,sac] [--seeds 5] [--speed-only | --returns-only]
 
 One process, one thread, the same environments, algorithms, networks, batch sizes and update ratios; `double` is our DQN
 with all that it has (double Q-learning, prioritized replay) beside their plain one. Speed: alternating stretches of
