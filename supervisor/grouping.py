@@ -1,0 +1,76 @@
+"""Which trials train together: some of one target, as one batch in the process of the first of them. Pure.
+
+It only packs and delays: what a trial comes to never depends on the answer, and whatever goes wrong with a group, its
+trials go on from what it saved, each by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from supervisor.execution.executor import ExitKind
+from supervisor.flight import WANTS, Flight
+
+MODEL_TYPES = frozenset({"combat_dqn"})
+"""Those whose trainings can share a batch."""
+
+GENTLE = frozenset({ExitKind.STOPPED, *WANTS})
+"""Ends of a process that say nothing against its group."""
+
+
+def size_of_groups(workers: int, cpus: int) -> int:
+    """As many trainings in a process as let every CPU have one process of so many workers."""
+    return math.ceil(workers / cpus)
+
+
+def group_for(
+    flight: Flight, ready: Sequence[Flight], flights: Sequence[Flight], cpus: int, size: int
+) -> tuple[int, ...] | None:
+    """Who trains in the process that is about to start for the flight; `ready` are all that could start now.
+
+    None while it should not start: its training is under way in another's process, or more company is to be expected
+    and no CPU is idle.
+    """
+    if any(flight.spec.iteration in other.group for other in flights if other.leads):
+        return None
+    if size < 2 or not _may_share(flight, flights):
+        return ()
+    led = {iteration for other in flights if other.leads for iteration in other.group}
+    willing = [
+        other
+        for other in ready
+        if other is not flight
+        and other.handle is None
+        and other.spec.target == flight.spec.target
+        and other.spec.iteration not in led
+        and _may_share(other, flights)
+    ]
+    busy = sum(other.handle is not None for other in flights)
+    if len(willing) + 1 < size and busy >= cpus:
+        return None
+    return tuple(other.spec.iteration for other in willing[: size - 1])
+
+
+def _may_share(flight: Flight, flights: Iterable[Flight]) -> bool:
+    spec = flight.spec
+    return (
+        spec.kind == "arena"
+        and spec.model_type in MODEL_TYPES
+        and not spec.candidates  # a confirmation's are a batch already
+        and not spec.curves  # which each training writes for itself
+        and spec.iteration not in _parted(flights)
+        and flight.stage == "build"
+        and not flight.folder.is_trained
+    )
+
+
+def _parted(flights: Iterable[Flight]) -> set[int]:
+    """Those whose group came to a bad end."""
+    bad = [
+        (flight.spec.iteration, fact.get("group"))
+        for flight in flights
+        for fact in flight.exits
+        if fact.get("shared") and fact["kind"] not in GENTLE
+    ]
+    return {iteration for leader, group in bad for iteration in (leader, *(group if isinstance(group, list) else ()))}
