@@ -7,13 +7,19 @@ trials go on from what it saved, each by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from supervisor.contract import Scalar
 from supervisor.execution.executor import ExitKind
 from supervisor.flight import WANTS, Flight
 
-MODEL_TYPES = frozenset({"combat_dqn"})
-"""Those whose trainings can share a batch."""
+OF_ONE_SHAPE: Mapping[str, tuple[str, ...]] = {
+    "combat_dqn": (
+        *("dqn.batch_size", "dqn.accumulation", "dqn.amp", "dqn.updates", "dqn.replay_rows", "dqn.learning_starts"),
+        *("dqn.hidden", "dqn.dueling", "dqn.dropout"),
+    )
+}
+"""Model types whose trainings can share a batch, and the parameters that those of one batch agree in."""
 
 GENTLE = frozenset({ExitKind.STOPPED, *WANTS})
 """Ends of a process that say nothing against its group."""
@@ -27,7 +33,8 @@ def size_of_groups(workers: int, cpus: int) -> int:
 def group_for(
     flight: Flight, ready: Sequence[Flight], flights: Sequence[Flight], cpus: int, size: int
 ) -> tuple[int, ...] | None:
-    """Who trains in the process that is about to start for the flight; `ready` are all that could start now.
+    """Who trains in the process that is about to start for the flight, its like before others; `ready` are all that
+    could start now.
 
     None while it should not start: its training is under way in another's process, or more company is to be expected
     and no CPU is idle.
@@ -49,14 +56,19 @@ def group_for(
     busy = sum(other.handle is not None for other in flights)
     if len(willing) + 1 < size and busy >= cpus:
         return None
-    return tuple(other.spec.iteration for other in willing[: size - 1])
+    alike = sorted(willing, key=lambda other: _shape(other) != _shape(flight))  # otherwise in order of iteration
+    return tuple(sorted(other.spec.iteration for other in alike[: size - 1]))
+
+
+def _shape(flight: Flight) -> list[Scalar | None]:
+    return [flight.spec.params.get(name) for name in OF_ONE_SHAPE[flight.spec.model_type]]
 
 
 def _may_share(flight: Flight, flights: Iterable[Flight]) -> bool:
     spec = flight.spec
     return (
         spec.kind == "arena"
-        and spec.model_type in MODEL_TYPES
+        and spec.model_type in OF_ONE_SHAPE
         and not spec.candidates  # a confirmation's are a batch already
         and not spec.curves  # which each training writes for itself
         and spec.iteration not in _parted(flights)

@@ -11,7 +11,7 @@ from supervisor.search.definitions import BUILT_IN, load_definitions
 from supervisor.search.space import Parameter, Space
 from tests.support.inline_executor import InlineExecutor
 from tests.support.small_run import SmallRun, comparable
-from trainers import arena_target, weights, worker
+from trainers import arena_target, worker
 from trainers.models.combat_dqn import FIGHTS
 from trainers.target import StopRequested
 
@@ -136,14 +136,6 @@ def test_killed_with_a_group_the_supervisor_goes_on_with_it_from_what_it_saved(t
 def well(tmp_path):
     """Folders of the first group's trials that have not diverged."""
     return [TrialFolder.of(tmp_path / "run", iteration) for iteration in (1, 4)]
-
-
-def test_of_a_training_that_diverged_no_point_is_saved(tmp_path):
-    with pytest.raises(Killed):
-        run_on(tmp_path / "run", executor=Failing(Killed, 1))
-    point = weights.load_point(TrialFolder.of(tmp_path / "run", 3).path)
-    others = [weights.load_point(folder.path)[0] for folder in well(tmp_path)]
-    assert point is None or point[0] < min(others)
 
 
 def test_other_workers_and_no_stacking_at_the_next_start_change_nothing(tmp_path, alone):
