@@ -36,8 +36,8 @@ def group_for(
     """Who trains in the process that is about to start for the flight, its like before others; `ready` are all that
     could start now.
 
-    None while it should not start: its training is under way in another's process, or more company is to be expected
-    and no CPU is idle.
+    None while it should not start: its training is under way in another's process, or more of its target are in flight
+    and no CPU is idle: theirs, or those that come after them, are company.
     """
     if any(flight.spec.iteration in other.group for other in flights if other.leads):
         return None
@@ -54,7 +54,8 @@ def group_for(
         and _may_share(other, flights)
     ]
     busy = sum(other.handle is not None for other in flights)
-    if len(willing) + 1 < size and busy >= cpus:
+    peers = sum(other.spec.target == flight.spec.target and not other.waits_for_commit for other in flights)
+    if len(willing) + 1 < min(size, peers) and busy >= cpus:
         return None
     alike = sorted(willing, key=lambda other: _shape(other) != _shape(flight))  # otherwise in order of iteration
     return tuple(sorted(other.spec.iteration for other in alike[: size - 1]))

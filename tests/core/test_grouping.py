@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from supervisor.contract import Reason
+from supervisor.execution.executor import Exit, ExitKind
 from supervisor.flight import Flight
 from supervisor.grouping import OF_ONE_SHAPE, group_for, size_of_groups
 from supervisor.journal.trial_folder import TrialFolder
@@ -79,6 +82,18 @@ def test_it_takes_its_like_before_others(tmp_path):
     assert group(flights[0], flights) == (2, 3, 5)
 
 
+def test_none_waits_for_company_where_no_other_of_its_target_is_in_flight(flights, tmp_path):
+    other = in_flight(tmp_path, 9, target="mage/combat_dqn")
+    assert group(other, [running(flights[0]), *flights[1:], other]) == ()
+
+
+def test_a_trial_that_waits_for_its_line_is_no_company_to_wait_for(flights):
+    done = flights[1]
+    done.fail(Reason.CRASHED, "")
+    assert group(flights[2], [running(flights[0], ()), done, flights[2]], size=3) is None
+    assert group(flights[2], [done, flights[2]], cpus=0, size=3) == ()
+
+
 def test_alone_on_an_idle_machine_it_starts(flights):
     assert group(flights[0], flights[:1]) == ()
 
@@ -97,6 +112,37 @@ def test_it_does_not_take_a_trial_with_it(flights, tmp_path, what):
     other = in_flight(tmp_path, 9, **OTHERS[what])
     assert group(flights[0], [flights[0], other]) == ()
     assert group(other, [running(flights[0]), other], cpus=3) == ()
+
+
+def launched(flight, group):
+    """What a process may take that is started for the flight."""
+    submitted = []
+    flight.launch(SimpleNamespace(submit=submitted.append), workers=4, group=group)
+    flight.handle = "handle"
+    return submitted[0].budget.wall_s
+
+
+def ended(kind):
+    return Exit(kind, 0, None, "", duration_s=400.0, peak_ram_mb=0)
+
+
+def test_the_process_of_a_group_may_take_as_long_as_each_of_it_by_itself(flights):
+    [flight, *_], one_s = flights, flights[0].spec.budget.wall_s
+    assert launched(flight, (2, 3, 4)) == 4 * one_s
+    flight.folder.write_group(())  # the trainings are over
+    flight.landed(ended(ExitKind.STOPPED))
+    assert launched(flight, ()) == one_s - 100.0
+
+
+@pytest.mark.parametrize("kind", [ExitKind.CRASHED, ExitKind.WALL_TIME, ExitKind.OUT_OF_MEMORY, ExitKind.HUNG])
+def test_what_ends_the_trainings_of_a_group_neither_ends_its_first_trial_nor_costs_it_time(flights, kind):
+    [flight, *_], one_s = flights, flights[0].spec.budget.wall_s
+    for _ in range(4):
+        launched(flight, (2, 3, 4))
+        flight.landed(ended(kind))
+        flight.conclude()
+    assert not flight.stage_done
+    assert launched(flight, ()) == one_s
 
 
 @pytest.mark.parametrize("done", ["built.json", "trained"])

@@ -1,6 +1,7 @@
 """`run.stacked`: trials that train as one batch write the lines that each of them writes alone, whatever goes wrong."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,14 @@ from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.search.definitions import BUILT_IN, load_definitions
 from supervisor.search.space import Parameter, Space
 from tests.support.inline_executor import InlineExecutor
+from tests.support.kill_matrix import killed_at_each_step
 from tests.support.small_run import SmallRun, comparable
 from trainers import arena_target, worker
 from trainers.models.combat_dqn import FIGHTS
 from trainers.target import StopRequested
 
 TARGET, WORKERS, ITERATIONS, ROWS = "aggressive/combat_dqn", 4, 17, 16
+STRIDE = 41  # durable steps from one kill to the next
 CHEAP = {"dqn.hidden": "16", "dqn.batch_size": 32, "dqn.updates": 1, "dqn.learning_starts": 8, "dqn.replay_rows": 8}
 SETTINGS = {
     "run": {"games": 5, "baseline_games": 5},
@@ -145,3 +148,20 @@ def test_other_workers_and_no_stacking_at_the_next_start_change_nothing(tmp_path
     assert lines(run_dir) == alone
     assert groups(run_dir) == []
     assert not list(run_dir.glob("trials/*/group.json"))
+
+
+@pytest.mark.slow
+def test_killed_at_any_of_its_durable_steps_it_goes_on_to_the_same_lines(tmp_path, alone, monkeypatch):
+    monkeypatch.setattr(arena_target, "SAVE_INTERVAL_S", -1.0)
+    monkeypatch.setattr("trainers.together.SAVE_SHARE", 1e9)
+    run_dir, iterations = tmp_path / "run", WORKERS + 1
+    deaths = 0
+    for _ in killed_at_each_step(
+        work=lambda: run_on(run_dir, iterations=iterations),
+        prepare=lambda: shutil.rmtree(run_dir, ignore_errors=True),
+        stride=STRIDE,
+    ):
+        run_on(run_dir, iterations=iterations)
+        assert lines(run_dir) == alone[:iterations]
+        deaths += 1
+    assert deaths > 10
