@@ -53,9 +53,9 @@ def group_for(
         and other.spec.iteration not in led
         and _may_share(other, flights)
     ]
-    busy = sum(other.handle is not None for other in flights)
-    peers = sum(other.spec.target == flight.spec.target and not other.waits_for_commit for other in flights)
-    if len(willing) + 1 < min(size, peers) and busy >= cpus:
+    busy = [other for other in flights if other.handle is not None]
+    expected = 1 + len(willing) + sum(other.spec.target == flight.spec.target for other in busy)
+    if len(willing) + 1 < min(size, expected) and len(busy) >= cpus:
         return None
     alike = sorted(willing, key=lambda other: _shape(other) != _shape(flight))  # otherwise in order of iteration
     return tuple(sorted(other.spec.iteration for other in alike[: size - 1]))

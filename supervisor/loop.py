@@ -40,7 +40,6 @@ from supervisor.signals import Signals, StopAsked
 from supervisor.versions import changed_versions
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
-LEADER_WAIT_S = 0.1  # while others wait for the end of a group's trainings, which no process announces
 PURPOSES_OF_PEOPLE = frozenset({"manual", "enqueued"})  # what a person asked for says nothing about the machine
 STOP_LIMIT_S = 10.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
 FIRST_DISK_PAUSE_S = 1.0
@@ -104,9 +103,7 @@ class Supervisor:
             if ready is not None:
                 self._commit(ready)
             if not self._moved:
-                leading = any(flight.leads for flight in self._flights.values())
-                wait_s = min(LEADER_WAIT_S, IDLE_WAIT_S) if leading else IDLE_WAIT_S
-                self._parts.executor.wait(wait_s, also=[self._signals.descriptor])
+                self._parts.executor.wait(IDLE_WAIT_S, also=[self._signals.descriptor])
             self._tell("paused" if wishes.paused else "")
 
     def _tell(self, waiting_for: str = "") -> None:
