@@ -184,6 +184,15 @@ class TrialSpec:
 
 
 @dataclass(frozen=True)
+class Group:
+    """`group.json`: other trials of the target whose trainings the process does as one batch with its own. It is gone
+    once they have ended."""
+
+    iterations: tuple[int, ...]
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
 class Guard:
     """One guard's verdict. `value` is None in the log where the quantity is a measured latency."""
 

@@ -5,7 +5,7 @@ Everything decided here is written into the trial's folder first, so that a rest
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from supervisor.contract import DuelResult, Json, Reason, Status, TrialResult, TrialSpec
 from supervisor.execution import attempts
@@ -41,6 +41,7 @@ class Flight:
     handle: str | None = None
     exits: list[dict[str, Json]] = field(default_factory=list)
     trained_under: dict[str, Json] = field(default_factory=dict)  # library versions that its saved state comes from
+    group: tuple[int, ...] = ()  # other iterations whose trainings its process does too, at first
     rests_until_s: float = 0.0  # by the monotonic clock: the machine had no room or no process for it
 
     @classmethod
@@ -74,24 +75,36 @@ class Flight:
         return self.handle is None and self.stage_done
 
     @property
+    def waits_for_process(self) -> bool:
+        return self.handle is None and not self.stage_done
+
+    @property
     def times_in_want(self) -> int:
         """How many of its processes in a row ended because the machine had no room or no process for them."""
         kinds = [fact["kind"] for fact in self.exits]
         return len(kinds) - max((n for n, kind in enumerate(kinds, start=1) if kind not in WANTS), default=0)
 
-    def launch(self, executor: Executor, workers: int) -> None:
+    @property
+    def leads(self) -> bool:
+        """Whether its process is still at the trainings of a group."""
+        return self.handle is not None and bool(self.group) and self.folder.has_group
+
+    def launch(self, executor: Executor, workers: int, group: tuple[int, ...] = ()) -> None:
         """Start the process of the present stage, one of so many at a time. What earlier ones used is gone: of the wall
-        budget those of this stage, of the GPU's seconds those of the whole trial."""
+        budget those of this stage, of the GPU's seconds those of the whole trial. With a group to train, the process
+        may take as long as that many would."""
         self.folder.keep(self.spec)
-        counted = [fact for fact in self.exits if fact["kind"] not in WANTS]  # those decide nothing
-        used_s = sum(_number(fact, "seconds") for fact in counted if fact["stage"] == self.stage)
+        self.folder.write_group(group)
+        used_s = sum(_own_seconds(fact) for fact in self.exits if fact["stage"] == self.stage)
+        budget = attempts.remaining(share_of(self.spec.budget, workers), used_s, self.gpu_s)
         launch = Launch(
             folder=self.folder.path,
             iteration=self.spec.iteration,
-            budget=attempts.remaining(share_of(self.spec.budget, workers), used_s, self.gpu_s),
+            budget=replace(budget, wall_s=budget.wall_s + len(group) * self.spec.budget.wall_s),
             stage=self.stage,
         )
         self.handle = executor.submit(launch)
+        self.group = group
 
     @property
     def gpu_s(self) -> float:
@@ -99,7 +112,9 @@ class Flight:
         return sum(_number(fact, "gpu_s") for fact in self.exits)
 
     def landed(self, ended: Exit) -> None:
-        """Make the end of a process a durable fact. `conclude` says what follows from it."""
+        """Make the end of a process a durable fact. `conclude` says what follows from it: nothing where it was still at
+        the trainings of its group, for then it is not known whose fault it was."""
+        shared = self.leads
         fact: dict[str, Json] = {
             "stage": self.stage,
             "kind": ended.kind.value,
@@ -108,9 +123,11 @@ class Flight:
             "gpu_s": round(ended.gpu_s, 3),
             "peak_vram_mb": ended.peak_vram_mb,
             "mark": self.folder.progress_mark(),
-            "counts": ended.kind in COUNTS_AS_ATTEMPT and not self.stage_done,
+            "counts": ended.kind in COUNTS_AS_ATTEMPT and not self.stage_done and not shared,
             "detail": ended.detail[-DETAIL_CHARACTERS:],
         }
+        if self.group:
+            fact |= {"group": list(self.group), "shared": shared}
         self.folder.add_fact("exit", **fact)
         self.exits.append({"fact": "exit", **fact})
         self.handle = None
@@ -123,6 +140,8 @@ class Flight:
         if not self.exits or self.exits[-1]["stage"] != self.stage or self.stage_done:
             return
         last = self.exits[-1]
+        if last.get("shared"):
+            return
         kind = ExitKind(str(last["kind"]))
         reason = ENDS_THE_TRIAL.get(kind)
         if reason is None and last["counts"] and self._out_of_attempts():
@@ -159,6 +178,14 @@ class Flight:
             "gpu_seconds": round(self.gpu_s, 3),
             "peak_vram_mb": max((_number(fact, "peak_vram_mb") for fact in self.exits), default=0),
         }
+
+
+def _own_seconds(fact: dict[str, Json]) -> float:
+    """Of a process, what the trial's own work took: of a group's trainings its part."""
+    if fact["kind"] in WANTS or fact.get("shared"):  # such an end decides nothing
+        return 0.0
+    group = fact.get("group")
+    return _number(fact, "seconds") / (1 + len(group) if isinstance(group, list) else 1)
 
 
 def _number(fact: dict[str, Json], name: str) -> float:

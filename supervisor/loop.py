@@ -16,6 +16,7 @@ from supervisor.contract import Json, Reason, TrialSpec
 from supervisor.execution import attempts
 from supervisor.execution.server_link import wait_readable
 from supervisor.flight import WANTS, Flight
+from supervisor.grouping import group_for, size_of_groups
 from supervisor.history import Lazily
 from supervisor.intake import Intake, Wishes, asked_of, fact_of, request_of
 from supervisor.journal.durable import DiskFullError
@@ -190,23 +191,31 @@ class Supervisor:
     def _launch(self, ready: Flight | None) -> None:
         """Start what may run; `ready` is committed next, and its winner goes into the user's file before another trial
         has that."""
-        for flight in self._in_order():
-            if flight.handle is not None or flight.stage_done or self._parts.executor.capacity() == 0:
-                continue
-            if self._parts.clock.monotonic_s() < flight.rests_until_s:
-                continue
+        now_s = self._parts.clock.monotonic_s()
+        waiting = [flight for flight in self._in_order() if flight.waits_for_process and flight.rests_until_s <= now_s]
+        for flight in waiting:
+            if self._parts.executor.capacity() == 0:
+                return
             if not self._admitter.has_its_file(flight, self._flights.values(), ready):
                 continue
             if flight.spec.problems:
                 self._patiently(partial(flight.fail, Reason.OUT_OF_RANGE, "; ".join(flight.spec.problems)))
                 self._moved = True
+            elif (group := self._group_for(flight, waiting)) is None:
+                continue  # it trains in another's process, or waits for company
             elif not self._model_files.are_whole(flight, self._in_order()):
                 self._patiently(partial(flight.fail, Reason.UNKNOWN_VERSION, "a version's model file is damaged"))
                 self._moved = True
             elif self._admitter.fits_beside(flight, self._flights.values()):
-                self._patiently(partial(flight.launch, self._parts.executor, self._parts.settings.run.workers))
+                workers = self._parts.settings.run.workers
+                self._patiently(partial(flight.launch, self._parts.executor, workers, group))
             else:
                 return
+
+    def _group_for(self, flight: Flight, waiting: list[Flight]) -> tuple[int, ...] | None:
+        run, cpus = self._parts.settings.run, self._parts.cpus
+        size = size_of_groups(run.workers, cpus) if run.stacked else 1
+        return group_for(flight, waiting, self._in_order(), cpus, size)
 
     def _collect(self) -> None:
         """Take in processes that ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,4 +64,5 @@ class Parts:
     versions: Mapping[str, str]  # of this program and the libraries that results depend on
     room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True)
     clock: Clock = field(default_factory=Clock)
+    cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     notifier: Notifier = field(default_factory=Notifier)  # silent unless a service manager listens

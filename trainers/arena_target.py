@@ -22,6 +22,7 @@ from trainers.export import interface, onnx_bytes
 from trainers.learner import Case, Exported, Floats, Learner, ModelType, Rehearsal, Stacking, State
 from trainers.parameters import fields, group
 from trainers.target import Built, Control, Player
+from trainers.together import Training, save_point, train_together
 
 MODEL_NAME = "model.onnx"
 WEIGHTS_NAME = "final.pt"
@@ -43,7 +44,7 @@ class ArenaTarget:
     def __init__(self, spec: TrialSpec, folder: Path, control: Control, kind: ModelType | None = None) -> None:
         """`kind` is what is trained; by default the built-in model type that the target names."""
         torch.set_num_threads(1)
-        self._spec, self._control = spec, control
+        self._spec, self._folder, self._control = spec, folder, control
         self._models = folder.parent.parent / "models"
         self._type = kind or model_type(spec.model_type)
         self._step_s: float | None = None  # of the training, where this process did any of it
@@ -57,11 +58,14 @@ class ArenaTarget:
 
     def prepare(self, candidates: Sequence[tuple[Params, Path]]) -> None:
         """Train them as one batch where the model type can and memory lets it; their points say where each ended."""
-        if not isinstance(self._type, Stacking):
-            return
-        with _refused_memory():
-            for share in self._shares(self._type, candidates):
-                self._train_together(self._type, share)
+        self._train_together([training for params, work in candidates for training in self._training(params, work)])
+
+    def prepare_group(self, others: Sequence[tuple[TrialSpec, Path, Control]]) -> None:
+        """The same with trials of their own: each trains with what its own proposal says."""
+        trainings = [*self._training(self._spec.params, self._folder)]
+        for spec, work, control in others:
+            trainings += ArenaTarget(spec, work, control, self._type)._training(spec.params, work, control)
+        self._train_together(trainings)
 
     def candidate(self, params: Params, built: Built) -> Player:
         """The side that plays with the file just built."""
@@ -100,38 +104,21 @@ class ArenaTarget:
             learner.load_state(point[1])
         return case, learner
 
-    def _shares(self, kind: Stacking, candidates: Sequence[tuple[Params, Path]]) -> Iterator[list[tuple[Params, Path]]]:
-        """As many at a time as half the memory's budget holds; those that make no training are left to `build`."""
-        share: list[tuple[Params, Path]] = []
-        held_mb = 0.0
-        for params, work in candidates:
-            with contextlib.suppress(TrialError):
-                own_mb = kind.memory_mb(self._args(params)[1])
-                if share and held_mb + own_mb > self._spec.budget.ram_mb / 2:
-                    yield share
-                    share, held_mb = [], 0.0
-                share.append((params, work))
-                held_mb += own_mb
-        if share:
-            yield share
+    def _training(self, params: Params, work: Path, control: Control | None = None) -> Sequence[Training]:
+        """The training as part of a batch; none where it cannot be, or can be none: that is left to `build`."""
+        if not isinstance(self._type, Stacking):
+            return []
+        try:
+            memory_mb = self._type.memory_mb(self._args(params)[1])
+        except TrialError:
+            return []
+        return [Training(work, memory_mb, lambda: self._learner(params, work)[1], control)]
 
-    def _train_together(self, kind: Stacking, share: Sequence[tuple[Params, Path]]) -> None:
-        learners: list[tuple[Learner, Path]] = []
-        for params, work in share:
-            with contextlib.suppress(TrialError):
-                learners.append((self._learner(params, work)[1], work))
-        saved_s = time.monotonic()
-        for stack in kind.stacks([learner for learner, _ in learners]):
-            while not stack.finished:
-                stopping = self._control.stop_requested
-                if stopping or time.monotonic() - saved_s > SAVE_INTERVAL_S:
-                    _save_all(learners)
-                    saved_s = time.monotonic()
-                if stopping:
-                    self._control.check()
-                stack.advance()
-                self._control.beat(sum(learner.steps_done for learner, _ in learners) // len(learners))
-        _save_all(learners)
+    def _train_together(self, trainings: Sequence[Training]) -> None:
+        """As many at a time as half the memory's budget holds."""
+        if isinstance(self._type, Stacking):
+            with _refused_memory():
+                train_together(self._type, trainings, self._spec.budget.ram_mb / 2, SAVE_INTERVAL_S, self._control)
 
     def _train(self, learner: Learner, work: Path) -> None:
         with contextlib.closing(open_curves(self._spec, work)) as curves:
@@ -144,7 +131,7 @@ class ArenaTarget:
         while not learner.finished:
             stopping = self._control.stop_requested
             if stopping or time.monotonic() - saved_s > SAVE_INTERVAL_S:
-                _save(work, learner)
+                save_point(work, learner)
                 saved_s = time.monotonic()
             if stopping:
                 self._control.check()
@@ -234,14 +221,3 @@ def _refused_memory() -> Iterator[None]:
         if "can't allocate memory" in str(error):
             raise MemoryError(str(error)) from error
         raise
-
-
-def _save_all(learners: Sequence[tuple[Learner, Path]]) -> None:
-    for learner, work in learners:
-        _save(work, learner)
-
-
-def _save(work: Path, learner: Learner) -> None:
-    """A disk without room costs no more than the work since the point before."""
-    with contextlib.suppress(durable.DiskFullError):
-        weights.save_point(work, learner.steps_done, learner.state())

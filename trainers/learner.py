@@ -79,6 +79,10 @@ class Stack(Protocol):
     @property
     def finished(self) -> bool: ...
 
+    @property
+    def sound(self) -> Sequence[Learner]:
+        """Those whose numbers did not blow up. What the others are now is no point to go on from."""
+
     def advance(self) -> None:
         """A step of every training that goes on. One that diverges goes no further, and says nothing here."""
 

@@ -80,6 +80,17 @@ class Preparing(Protocol):
         """
 
 
+@runtime_checkable
+class Grouping(Protocol):
+    """A target that does the trainings of several trials at less than the price of one after the other."""
+
+    def prepare_group(self, others: Sequence[tuple[TrialSpec, Path, Control]]) -> None:
+        """Bring this trial, and each other in its folder, as far as `build` then has little left to do there.
+
+        It changes nothing that `build` comes to, and may do nothing. Raises StopRequested after saving.
+        """
+
+
 class TrialTarget(Protocol):
     """One kind of target inside one trial process."""
 

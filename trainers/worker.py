@@ -20,6 +20,7 @@ from trainers.control import FolderControl
 from trainers.custom import load_target
 from trainers.duel_stage import duel_stage
 from trainers.gpu_share import keep_to_share
+from trainers.group import train_group
 from trainers.ledger import Ledger
 from trainers.target import NoProcessLeft, StopRequested, TrialTarget
 
@@ -83,6 +84,7 @@ def _opened(spec: TrialSpec, folder: Path, control: FolderControl) -> Iterator[T
 def _build(spec: TrialSpec, folder: Path, control: FolderControl) -> TrialResult:
     try:
         with _opened(spec, folder, control) as target:
+            train_group(folder, target)
             return build_stage(spec, folder, target, Ledger(folder, control))
     except TrialError as error:
         return failed(spec, error)

@@ -105,6 +105,8 @@ class RunSettings(Section):
     """Games that measure a target's default configuration before its first iteration of search."""
     workers: Annotated[Positive, Field(le=256)] = 1
     """Trials at a time. A folder's first start takes four lines of look-ahead per worker, which bounds later starts."""
+    stacked: bool = False
+    """Whether trials of one target train as one batch, in one process, where there are more workers than CPUs."""
     scale: Literal["small", "full"] = Field(default="small", json_schema_extra=DECIDES)
     """Size of networks and budgets: small for one CPU core, full for a GPU."""
     start_from: Literal["incumbent", "scratch"] = Field(default="incumbent", json_schema_extra=DECIDES)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from supervisor.contract import DuelResult, DuelSpec, Json, TrialResult, TrialSpec, as_json, parse
+from supervisor.contract import DuelResult, DuelSpec, Group, Json, TrialResult, TrialSpec, as_json, parse
 from supervisor.errors import TryAgainError
 from supervisor.journal import durable, removal, sealed
 
@@ -19,13 +19,17 @@ SPEC_NAME = "trial.json"
 RESULT_NAME = "result.json"
 DUEL_NAME = "duel.json"
 DUEL_RESULT_NAME = "duel_result.json"
+GROUP_NAME = "group.json"
+TRAINED_NAME = "trained"
+BUILT_NAME = "built.json"
 KEPT_NAMES = frozenset(
     {COMMITTED_NAME, FACTS_NAME, GAMES_NAME, SPEC_NAME, RESULT_NAME, DUEL_NAME, DUEL_RESULT_NAME}
     | {"stderr.log", "last_good.pt"}  # of a training that diverged
 )
 KEPT_FOLDERS = frozenset({"curves"})  # of TensorBoard
 RESUME_NAMES = frozenset(
-    {"weights.pt", "weights.previous.pt", "progress.json"} | {"built.json", "model.onnx", "final.pt", GAMES_NAME}
+    {"weights.pt", "weights.previous.pt", "progress.json"}
+    | {BUILT_NAME, TRAINED_NAME, "model.onnx", "final.pt", GAMES_NAME}
 )
 CANDIDATE_FOLDERS = "c[0-6]"  # of a confirmation's builds
 
@@ -95,6 +99,23 @@ class TrialFolder:
     def write_duel_result(self, result: DuelResult) -> None:
         self._write(DUEL_RESULT_NAME, result)
 
+    def write_group(self, iterations: Sequence[int]) -> None:
+        """Whose trainings the next process here does beside its own; what an earlier one left undone is withdrawn."""
+        if iterations:
+            self._write(GROUP_NAME, Group(tuple(iterations)))
+        elif self.has_group:
+            durable.remove(self.path / GROUP_NAME)
+
+    @property
+    def has_group(self) -> bool:
+        """Whether trainings of other trials are still to be done by the process here."""
+        return (self.path / GROUP_NAME).exists()
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has been through a group's trainings, or has no training left to do."""
+        return any((self.path / name).exists() for name in (TRAINED_NAME, BUILT_NAME))
+
     def add_fact(self, fact: str, **details: Json) -> None:
         """One durable line about something the outside world decided."""
         sealed.append_line(self.path / FACTS_NAME, {"fact": fact, **details})
@@ -159,7 +180,7 @@ class TrialFolder:
         """All of it, for another trial of the same number; a sentence where something had to be moved aside."""
         return removal.clear_place(self.path) if self.path.is_dir() else ""
 
-    def _write(self, name: str, value: TrialSpec | TrialResult | DuelSpec | DuelResult) -> None:
+    def _write(self, name: str, value: TrialSpec | TrialResult | DuelSpec | DuelResult | Group) -> None:
         sealed.write(self.path / name, as_json(value))
 
     def _read(self, name: str, cls: type[T]) -> T | None:

@@ -46,7 +46,7 @@ LAYERS = (
         "supervisor.intake",
         "supervisor.parts",
     ),
-    ("supervisor.admitting",),
+    ("supervisor.admitting", "supervisor.grouping"),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving"),
     ("supervisor.commands", "supervisor.flags", "supervisor.cli_models", "supervisor.cli", "supervisor.__main__"),
 )

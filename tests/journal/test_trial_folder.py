@@ -10,8 +10,8 @@ from supervisor import contract
 from supervisor.contract import DuelResult, DuelSpec, Reason, Status, TrialResult, Version, as_json
 from supervisor.errors import TryAgainError
 from supervisor.journal import durable, sealed
-from supervisor.journal.trial_folder import RESUME_NAMES, TrialFolder
-from trainers import build_stage, ledger, weights
+from supervisor.journal.trial_folder import GROUP_NAME, RESUME_NAMES, TrialFolder
+from trainers import build_stage, group, ledger, weights
 from trainers.single import single_spec
 
 
@@ -121,7 +121,9 @@ def test_what_is_forgotten_is_what_trials_save():
         build_stage.MODEL_NAME,
         build_stage.WEIGHTS_NAME,
         ledger.LEDGER_NAME,
+        group.TRAINED_NAME,
     } == RESUME_NAMES
+    assert group.GROUP_NAME == GROUP_NAME
 
 
 def test_an_unfinished_build_is_forgotten_in_the_folder_and_its_candidates_and_nowhere_deeper(folder):

@@ -88,6 +88,7 @@ class SmallRun:
         versions: Mapping[str, str] = VERSIONS,
         executor: Executor | None = None,
         clock: Clock = MACHINE_CLOCK,
+        cpus: int = 1,
     ) -> State:
         """One start, up to this many iterations. An `executor` that is given stays open."""
         self.run_dir.mkdir(exist_ok=True)
@@ -119,6 +120,7 @@ class SmallRun:
             room=room,
             versions=versions,
             clock=clock,
+            cpus=cpus,
         )
         try:
             committer = Committer(parts, memory, Log(self.run_dir, memory.state.chain))

@@ -56,6 +56,11 @@ class Population:
         return {k: learner.failure for k, learner in enumerate(self._learners) if learner.failure is not None}
 
     @property
+    def sound(self) -> Sequence[DoubleDQN]:
+        """Those whose numbers did not blow up."""
+        return [learner for learner in self._learners if learner.failure is None]
+
+    @property
     def finished(self) -> bool:
         return not self.running
 
