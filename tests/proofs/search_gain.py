@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -55,7 +56,11 @@ def train(run_dir: Path, target: str, start_from: str, seed: int, limit_s: float
     if used_s(run_dir) >= limit_s:
         return
     command = [sys.executable, "-m", "supervisor", "run", "--run-dir", str(run_dir), "--targets", target]
-    process = subprocess.Popen([*command, "--start-from", start_from, "--seed", str(seed), "--workers", str(workers)])
+    kept = {"INCUMBENT_RUN__RETENTION_VERSIONS": "100000"}  # the first version plays against the last one
+    process = subprocess.Popen(
+        [*command, "--start-from", start_from, "--seed", str(seed), "--workers", str(workers)],
+        env={**os.environ, **kept},
+    )
     try:
         while process.poll() is None and used_s(run_dir) < limit_s:
             time.sleep(LOOK_S)
