@@ -61,7 +61,7 @@ class Reason(StrEnum):
     AWAITING_OPERATOR = "awaiting_operator"  # proven, and promotion.mode is manual
     MANUAL_PROMOTION = "manual_promotion"
     MANUAL_ROLLBACK = "manual_rollback"
-    NO_INCUMBENT = "no_incumbent"  # nothing to compare with: the candidate is measured like a baseline
+    NO_INCUMBENT = "no_incumbent"  # nothing to compare with: it began before there was an incumbent, or becomes it
     # a trial that ended without a usable candidate
     CRASHED = "crashed"  # the trial process died (signal or exception)
     NAN = "nan"  # a number that must be finite was not

@@ -72,6 +72,7 @@ def _may_share(flight: Flight, flights: Iterable[Flight]) -> bool:
         and spec.model_type in OF_ONE_SHAPE
         and not spec.candidates  # a confirmation's are a batch already
         and not spec.curves  # which each training writes for itself
+        and not spec.problems  # it fails before it trains
         and spec.iteration not in _parted(flights)
         and flight.stage == "build"
         and not flight.folder.is_trained

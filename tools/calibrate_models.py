@@ -14,7 +14,8 @@ and dithers more, so it is the easier one even so. Levels 4 and 5 are stronger b
 Every training is one line of the measurements file and is never done twice, so a run that was stopped goes on; lines of
 another arena (see `trainers.arena.fingerprint`) or of other defaults are passed over. Seeds are derived: on one machine
 and library version the script gives the same file each time. An archetype that is done is written to
-`trainers/arena/levels/MODEL_TYPE.json` at once.
+`trainers/arena/levels/MODEL_TYPE.json` at once. Some committed rows are older than the present rule or were placed by
+hand where no strength meets it; `trainers/README.md` names them.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Question:
 
 def task_of(question: Question, run_seed: int, games: int) -> ScoreTask:
     """The games are none that a search has played: their seeds have a purpose of their own. The untrained network is
-    the one that the training of the version's iteration began with, had it no incumbent to begin from.
+    the one that a training of the version's iteration begins with from scratch.
     """
     version = question.version
     return ScoreTask(

@@ -104,6 +104,7 @@ OTHERS = {
     "of the user's own": {"kind": "module:Class"},
     "with several candidates, which are a batch already": {"candidates": ({}, {})},
     "that writes its figures as it trains": {"curves": True},
+    "that is known to fail": {"problems": ("dqn.gamma is none of its parameters",)},
 }
 
 

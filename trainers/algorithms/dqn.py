@@ -57,7 +57,7 @@ class Args:
     accumulation: int  # parts that a batch is split into, to need less memory
     amp: bool  # mixed precision, on a GPU
     updates: int  # gradient steps per step of all fights
-    target_interval: int  # gradient steps between copies into the target network
+    target_interval: int  # gradient steps between copies into the target network, seen from the next step of all fights
     replay_rows: int  # steps of all fights that replay holds
     learning_starts: int  # steps of all fights before the first gradient step
     priority_alpha: float  # how far priorities skew the draw; 0 is uniform
@@ -367,10 +367,9 @@ class Batch:
 
     def _follow(self, s: Tensor, a: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, list[float]]:
         """Leave the gradient of each candidate's mean loss; the values of what was done, and the losses."""
-        parts, loss = self.args.accumulation, torch.zeros(len(y))
+        size, loss = y.shape[1] // self.args.accumulation, torch.zeros(len(y))
         dice = [learner.dice for learner in self.learners] if self.args.dropout else None
         values = torch.empty_like(y)
-        size = y.shape[1] // parts
         for begin in range(0, y.shape[1], size):
             part = slice(begin, begin + size)
             with self._precision:
@@ -378,7 +377,8 @@ class Batch:
                 values[:, part] = q.gather(2, a[:, part])[..., 0]
                 off, weight = values[:, part] - y[:, part], w[:, part] / y.shape[1]
                 # the derivative of Huber's loss is its argument, at most 1 either way
-                gradient = torch.zeros_like(q).scatter_(2, a[:, part], (weight * off.clamp(-1, 1))[..., None])
+                slope = (weight * off.clamp(-1, 1)).to(q.dtype)[..., None]
+                gradient = torch.zeros_like(q).scatter_(2, a[:, part], slope)
                 self.online.add_gradients(back, gradient, first=begin == 0)
             loss += (weight * functional.huber_loss(off, torch.zeros_like(off), reduction="none")).sum(1)
         return values, loss.tolist()

@@ -4,11 +4,11 @@
 |---|---|---|---|
 | `combat` | integers 0 to 9, (rows,) | follows from the action, see `rules` | the action |
 | `direction` | integers 0 to 8, (rows,) | toward `autopilot.COMPASS[:, direction]`; 0 stays | the autopilot's |
-| `pad` | float32 in [-1, 1], (rows, 4) | along (move x, move y), shortened to length 1 | by assault and guard |
+| `pad` | float32 in [-1, 1], (rows, 4) | along (move x, move y), at most of length 1 | by assault and guard |
 
 One who walks can only strike, bash, guard and leap: for anything else one has to stand. A direction goes before: what
-the script wants else meanwhile is not done. On the pad the deed goes before: one who shoots, casts or heals stays where
-it is, or random play, from which a learner starts, would hardly ever see a shot.
+the script wants else meanwhile is not done. On the pad the deed goes before: whatever is not done while walking, a shot
+or the script's heal too, stops the step, or random play, from which a learner starts, would hardly ever see a shot.
 
 Assault on the pad: at most 0 is no attack (the autopilot heals and strengthens where it is called for), up to 0.5 a
 shot or a strike, above that the heaviest blow that is possible. Guard: at most 0 is none, up to 0.5 a guard, above that
