@@ -29,7 +29,7 @@ from supervisor.journal import durable
 from supervisor.search.definitions import BUILT_IN, load_definitions
 from supervisor.search.target import TargetDefinition
 from supervisor.seeds import derive_seed
-from trainers.algorithms import dqn
+from trainers.algorithms import dqn, dqn_args
 from trainers.arena import levels
 from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH, Arena
 from trainers.arena.fingerprint import fingerprint
@@ -162,7 +162,7 @@ class Measurements:
 
 def _network(question: Question, params: Params, steps: int, seed: int) -> QNetwork:
     rewards = group(params, "reward")
-    args = fields(dqn.Args, dqn.NAMES, {name: value for name, value in params.items() if name not in rewards})
+    args = fields(dqn_args.Args, dqn_args.NAMES, {name: value for name, value in params.items() if name not in rewards})
     if steps == 0:
         torch.manual_seed(seed)
         return QNetwork(OBSERVATION_WIDTH, args.widths, ACTION_COUNT, args.dueling)

@@ -18,7 +18,8 @@ import torch
 
 from supervisor.contract import Params
 from tests.support.arena_trials import default_params
-from trainers.algorithms.dqn import NAMES, Args, DoubleDQN
+from trainers.algorithms.dqn import DoubleDQN
+from trainers.algorithms.dqn_args import NAMES, Args
 from trainers.arena.arena import Arena
 from trainers.models.combat_dqn import FIGHTS
 from trainers.parameters import fields, group

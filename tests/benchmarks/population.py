@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from tests.support.arena_trials import default_params
-from trainers.algorithms.dqn import NAMES, Args, Batch, DoubleDQN
+from trainers.algorithms.dqn import Batch, DoubleDQN
+from trainers.algorithms.dqn_args import NAMES, Args
 from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH, Arena
 from trainers.models.combat_dqn import FIGHTS
 from trainers.parameters import fields, group

@@ -13,7 +13,7 @@ from supervisor.grouping import OF_ONE_SHAPE, group_for, size_of_groups
 from supervisor.journal.trial_folder import TrialFolder
 from tests.support.arena_trials import small_spec
 from trainers import catalogue
-from trainers.algorithms import dqn, population
+from trainers.algorithms import dqn_args, population
 from trainers.learner import Stacking
 
 
@@ -169,5 +169,5 @@ def test_the_supervisor_knows_which_model_types_can_be_stacked():
 
 def test_it_knows_what_trainings_of_one_batch_agree_in():
     derived = {"learns_from": "learning_starts"}
-    named = {dqn.NAMES[derived.get(name, name)] for name in population.COMMON}
+    named = {dqn_args.NAMES[derived.get(name, name)] for name in population.COMMON}
     assert set(OF_ONE_SHAPE["combat_dqn"]) == named

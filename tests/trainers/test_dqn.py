@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from tests.support.learner_conformance import LearnerConformance
-from trainers.algorithms.dqn import Args, DoubleDQN
+from trainers.algorithms.dqn import DoubleDQN
+from trainers.algorithms.dqn_args import Args
+from trainers.algorithms.environment import Cut
 from trainers.algorithms.replay import PRIORITY_FLOOR
 from trainers.algorithms.stacked_updates import Pace
 from trainers.learner import Learner
@@ -48,6 +50,7 @@ class Move:
     reward: NDArray[np.float32]
     done: NDArray[np.bool_]
     score: NDArray[np.float32]
+    cut: Cut | None = None
 
 
 class Corridor:
@@ -111,6 +114,23 @@ def test_with_n_steps_it_learns_what_its_own_play_earns() -> None:
     trained = run(learner(replace(ARGS, n_step=3, exploration_noise=0.01, exploration_fraction=0.2), rows=150))
     assert values(trained).argmax(1).tolist() == [1, 1, 1]
     assert values(trained)[0, 1] == pytest.approx(0.64, abs=0.1)
+
+
+@pytest.mark.parametrize(("n_step", "alpha"), [(1, 0.0), (3, 0.6)])
+def test_a_state_is_worth_what_it_would_have_brought_had_no_clock_cut_it_short(n_step: int, alpha: float) -> None:
+    """From place 1 to place 0 for nothing, and there 1 for ever, 1 / (1 - 0.8): but the first of those steps is cut."""
+
+    class Clock(Corridor):
+        def step(self, actions: NDArray[np.int64]) -> Move:
+            late = self.at == 0
+            self.at[:] = 0
+            cut = Cut(np.flatnonzero(late), self.observation[late]) if late.any() else None
+            self.at[late] = 1
+            return Move(self.observation, late.astype(np.float32), late, late.astype(np.float32), cut)
+
+    args = replace(ARGS, n_step=n_step, priority_alpha=alpha)
+    trained = run(learner(args, rows=150, environment=Clock()))
+    assert values(trained)[:2] == pytest.approx(np.array([[5.0, 5.0], [4.0, 4.0]]), abs=0.3)
 
 
 def with_constant_outputs(double: bool) -> DoubleDQN:

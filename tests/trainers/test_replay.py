@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from trainers.algorithms.environment import Cut
 from trainers.algorithms.replay import PRIORITY_FLOOR, Kind, Replay, SumTrees
 
 WIDTH = 3
@@ -96,18 +97,20 @@ def test_the_leaves_alone_restore_the_tree_bit_for_bit() -> None:
     assert restored.draw(np.full((2, 9), 0.5))[1].tolist() == trees.draw(np.full((2, 9), 0.5))[1].tolist()
 
 
-@given(st.integers(1, 4), st.integers(1, 40), st.integers(0, 5))
-def test_a_return_is_the_discounted_sum_of_the_rewards_up_to_the_end_of_its_fight(
-    n_step: int, steps: int, seed: int
+@given(st.integers(1, 4), st.integers(1, 40), st.integers(0, 5), st.booleans())
+def test_a_return_is_the_discounted_sum_of_the_rewards_up_to_the_end_of_its_fight_or_where_a_clock_cut_it_short(
+    n_step: int, steps: int, seed: int, clock: bool
 ) -> None:
     gamma, rows, fights = 0.9, 8, 4
     rng = np.random.default_rng(seed)
     rewards = rng.random((steps, fights), dtype=np.float32)
-    dones = rng.random((steps, fights)) < 0.3
+    dones, cuts = (rng.random((2, steps, fights)) < 0.3) & [[[True]], [[clock]]]
     replay = alone(rows, fights, n_step, gamma=gamma)
     for t in range(steps):
         state = np.stack([np.full(fights, t), np.arange(fights), np.zeros(fights)], axis=1).astype(np.float32)
-        replay.add(state[None], np.zeros((1, fights), np.int64), rewards[None, t], dones[None, t])
+        replay.add(state[None], np.zeros((1, fights), np.int64), rewards[None, t], (dones | cuts)[None, t])
+        if cuts[t].any():
+            replay.cut(0, Cut(np.flatnonzero(cuts[t]), state[cuts[t]] + [0, 0, 1]))
     if replay.sizes.item() == 0:
         assert steps <= n_step
         return
@@ -115,14 +118,19 @@ def test_a_return_is_the_discounted_sum_of_the_rewards_up_to_the_end_of_its_figh
     followed = replay.returns(index[None])
     for place, leaf in enumerate(index):
         t, fight = int(replay.states[leaf, 0]), int(replay.states[leaf, 1])
-        expected, alive = 0.0, 1.0
+        expected, discount, after = 0.0, 0.0, [t + n_step, fight, 0]
         for k in range(n_step):
-            expected += alive * gamma**k * float(rewards[t + k, fight])
-            alive *= 1.0 - dones[t + k, fight]
+            expected += gamma**k * float(rewards[t + k, fight])
+            if cuts[t + k, fight]:
+                discount, after = gamma ** (k + 1), [t + k, fight, 1]
+            if cuts[t + k, fight] or dones[t + k, fight]:
+                break
+        else:
+            discount = gamma**n_step
         assert followed.reward[0, place] == pytest.approx(expected, rel=1e-5)
-        assert followed.discount[0, place] == pytest.approx(alive * gamma**n_step)
-        if alive:
-            assert replay.states[followed.next_index[0, place], :2].tolist() == [t + n_step, fight]
+        assert followed.discount[0, place] == pytest.approx(discount)
+        if discount:
+            assert replay.states[followed.next_index[0, place]].tolist() == after
 
 
 @pytest.mark.parametrize("steps", [3, 4, 8, 9, 20])
@@ -185,6 +193,7 @@ def test_a_restored_replay_draws_and_learns_as_the_one_it_was_saved_from(steps: 
     if replay.sizes.item():
         index = everything_drawn(replay)[None]
         replay.update(index, np.linspace(0, 3, index.size).astype(np.float32)[None])
+        replay.cut(0, Cut(np.array([1, 3]), np.full((2, WIDTH), 7, np.float32)))
     restored = filled(rows=8, fights=4, n_step=2, steps=0, seed=9)
     restored.load_state(0, {name: np.copy(value) for name, value in replay.state(0).items()})
     rng = np.random.default_rng(5)
@@ -199,14 +208,19 @@ def step(replay: Replay, who: list[int], rng: np.random.Generator, learns: bool 
     state, action = rng.random((4, 4, WIDTH), dtype=np.float32), rng.integers(0, 10, (4, 4))
     reward, done = rng.random((4, 4), dtype=np.float32), rng.random((4, 4)) < 0.3
     error = rng.random((4, 64), dtype=np.float32) * np.arange(1, 5, dtype=np.float32)[:, None]
-    replay.add(state[who], action[who], reward[who], done[who])
+    cuts, where = rng.random((4, 4)) < 0.2, rng.random((4, 4, WIDTH), dtype=np.float32)
+    replay.add(state[who], action[who], reward[who], (done | cuts)[who])
+    for place, k in enumerate(who):
+        if k != 1 and cuts[k].any():
+            replay.cut(place, Cut(np.flatnonzero(cuts[k]), where[k][cuts[k]]))
     if not learns or not replay.sizes.all():
         return []
     drawn = replay.draw(drawn_numbers[who], np.array([[0.4], [0.5], [0.6], [0.7]])[who])
     followed = replay.returns(drawn.index)
     replay.update(drawn.index, error[who])
+    after = replay.states[followed.next_index] * followed.discount[..., None]
     told = (drawn.weight, followed.reward, followed.discount, replay.states[drawn.index], replay.actions[drawn.index])
-    return [[part[k].tobytes() for part in (*told, replay.states[followed.next_index])] for k in range(len(who))]
+    return [[part[k].tobytes() for part in (*told, after)] for k in range(len(who))]
 
 
 KINDS = [Kind(3, 0.9, 0.6), Kind(1, 0.99, 0.0), Kind(2, 0.5, 1.0), Kind(3, 0.95, 0.5)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from trainers.algorithms import dqn, ppo, sac
+from trainers.algorithms import dqn_args, ppo, sac
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PpoArgs(ppo.Args):
 
 
 @dataclass(frozen=True)
-class DqnArgs(dqn.Args):
+class DqnArgs(dqn_args.Args):
     """Double DQN for small environments, where a file does not say otherwise."""
 
     learning_rate: float = 1e-3

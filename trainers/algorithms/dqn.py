@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
+from trainers.algorithms.dqn_args import Args
 from trainers.algorithms.environment import Environment, Episodes, arrays
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.replay import Kind, Replay, ReplaySlot
@@ -41,66 +40,6 @@ EPSILON_WARM = 0.1
 
 AVERAGED_GRADIENT_STEPS = 200.0
 """Running means forget at this pace."""
-
-
-@dataclass(frozen=True)
-class Args:
-    """One field per parameter `dqn.<field>` of the search space."""
-
-    learning_rate: float  # of AdamW at the start
-    learning_rate_end: float  # share of it left at the last step
-    weight_decay: float  # 0 makes it Adam
-    gradient_clip: float  # largest norm of a gradient
-    gamma: float  # discount per tick
-    n_step: int  # rewards summed before the bootstrap
-    batch_size: int
-    accumulation: int  # parts that a batch is split into, to need less memory
-    amp: bool  # mixed precision, on a GPU
-    updates: int  # gradient steps per step of all fights
-    target_interval: int  # gradient steps between copies into the target network, seen from the next step of all fights
-    replay_rows: int  # steps of all fights that replay holds
-    learning_starts: int  # steps of all fights before the first gradient step
-    priority_alpha: float  # how far priorities skew the draw; 0 is uniform
-    priority_beta: float  # importance-sampling correction at the start; 1 at the end
-    exploration_noise: float  # epsilon once exploration has fallen
-    exploration_fraction: float  # share of the steps over which it falls
-    double: bool  # the online network chooses the next action, the target network values it
-    dueling: bool
-    hidden: str  # widths of the hidden layers, "128,128"
-    dropout: float
-    patience: int  # of 50 looks at the win rate, how many in a row without a new best end the training; 0: none do
-
-    def __post_init__(self) -> None:
-        """Raises TrialError that names every value no training can start with."""
-        wrong = [f"{name} must be at least 1" for name in _COUNTS if getattr(self, name) < 1]
-        if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", self.hidden):
-            wrong.append(f'hidden must be widths like "128,128", not {self.hidden!r}')
-        if self.replay_rows <= self.n_step:
-            wrong.append("replay_rows must be above n_step")
-        if self.batch_size % max(1, self.accumulation):
-            wrong.append(f"batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}")
-        if self.exploration_fraction <= 0:
-            wrong.append("exploration_fraction must be above 0")
-        if wrong:
-            raise TrialError(Reason.OUT_OF_RANGE, "; ".join(wrong))
-
-    @property
-    def learns_from(self) -> int:
-        """The step of all fights with the first gradient step."""
-        return max(self.learning_starts, self.n_step + 1)
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        return tuple(int(width) for width in self.hidden.split(","))
-
-
-_COUNTS = ("n_step", "batch_size", "accumulation", "updates", "target_interval")
-
-_ELSEWHERE = ("learning_rate", "exploration_noise")  # an archetype has its own default for them
-NAMES: Mapping[str, str] = {
-    name: f"training.{name}" if name in _ELSEWHERE else f"dqn.{name}" for name in Args.__dataclass_fields__
-}
-"""Each field's parameter in the search space."""
 
 
 @dataclass
@@ -322,9 +261,11 @@ class Batch:
         outcomes = [learner.environment.step(own) for learner, own in zip(self.learners, actions, strict=True)]
         reward = np.stack([outcome.reward for outcome in outcomes])
         self.replay.add(self._seen.numpy(), actions, reward, np.stack([outcome.done for outcome in outcomes]))
-        for seen, learner, outcome in zip(self._seen.numpy(), self.learners, outcomes, strict=True):
+        for k, (learner, outcome) in enumerate(zip(self.learners, outcomes, strict=True)):
             learner.episodes.note(outcome)
-            seen[:] = outcome.observation
+            self._seen[k].numpy()[:] = outcome.observation
+            if outcome.cut is not None:
+                self.replay.cut(k, outcome.cut)
 
     def _learn(self, uniforms: Doubles) -> None:
         """The gradient steps of one step of all fights: what they learn from is drawn and valued before the first, and
@@ -336,20 +277,29 @@ class Batch:
         s = _gather(self.replay.states, drawn.index, self._s)
         s_next = _gather(self.replay.states, followed.next_index, self._s_next)
         a = torch.from_numpy(self.replay.actions[drawn.index])[..., None]
-        R, discount, w = map(torch.from_numpy, (followed.reward, followed.discount, drawn.weight))
-        everything = (s, a, R, discount, s_next, self.target(s_next), w)
-        batches = zip(*(part.split(self.args.batch_size, 1) for part in everything), strict=True)
-        self.replay.update(drawn.index, np.concatenate([self._improve(*batch) for batch in batches], 1))
+        q_next = self.target(s_next)
+        errors = []
+        for begin in range(0, a.shape[1], self.args.batch_size):
+            part = slice(begin, begin + self.args.batch_size)
+            best = q_next[:, part].gather(2, self._choices(s_next[:, part], q_next[:, part]))[..., 0].numpy()
+            y = followed.reward[:, part] + followed.discount[:, part] * best
+            errors.append(self._improve(s[:, part], a[:, part], y, drawn.weight[:, part]))
+        self.replay.update(drawn.index, np.concatenate(errors, 1))
 
-    def _improve(
-        self, s: Tensor, a: Tensor, R: Tensor, discount: Tensor, s_next: Tensor, q_next: Tensor, w: Tensor
-    ) -> Floats:
+    def _choices(self, s_next: Tensor, q_next: Tensor) -> Tensor:
+        """The next actions whose values count."""
+        if not self._double.any():
+            return q_next.argmax(2, keepdim=True)
+        online = self.online(s_next)
+        chooser = online if self._double.all() else torch.where(self._double, online, q_next)
+        return chooser.argmax(2, keepdim=True)
+
+    def _improve(self, s: Tensor, a: Tensor, y: Floats, w: Floats) -> Floats:
         """One gradient step; by how much the values were off, (candidates, batch)."""
-        y = R + discount * q_next.gather(2, self._chooser(s_next, q_next).argmax(2, keepdim=True))[..., 0]
-        values, loss = self._follow(s, a, y, w)
+        values, loss = self._follow(s, a, y, w / np.float32(y.shape[1]))
         self.gradient_steps += 1
         moves = self._move(loss)
-        error: Floats = (values - y).abs().numpy()
+        error: Floats = np.abs(values - y)
         error[~moves] = 0.0
         td_errors, q_values = error.mean(1).tolist(), values.mean(1).tolist()
         for k in np.flatnonzero(moves).tolist():
@@ -358,29 +308,23 @@ class Batch:
                 self.target.values[k] = self.online.values[k]
         return error
 
-    def _chooser(self, s_next: Tensor, q_next: Tensor) -> Tensor:
-        """The values by which the next action is chosen."""
-        if not self._double.any():
-            return q_next
-        online = self.online(s_next)
-        return online if self._double.all() else torch.where(self._double, online, q_next)
-
-    def _follow(self, s: Tensor, a: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, list[float]]:
-        """Leave the gradient of each candidate's mean loss; the values of what was done, and the losses."""
-        size, loss = y.shape[1] // self.args.accumulation, torch.zeros(len(y))
+    def _follow(self, s: Tensor, a: Tensor, y: Floats, w: Floats) -> tuple[Floats, list[float]]:
+        """Leave the gradient of each candidate's mean loss, Huber's; the values of what was done, and the losses."""
+        size, loss = y.shape[1] // self.args.accumulation, np.zeros(len(y), np.float32)
         dice = [learner.dice for learner in self.learners] if self.args.dropout else None
-        values = torch.empty_like(y)
+        values = np.empty_like(y)
         for begin in range(0, y.shape[1], size):
             part = slice(begin, begin + size)
             with self._precision:
                 q, back = self.online.followed(s[:, part], dice)
-                values[:, part] = q.gather(2, a[:, part])[..., 0]
-                off, weight = values[:, part] - y[:, part], w[:, part] / y.shape[1]
-                # the derivative of Huber's loss is its argument, at most 1 either way
-                slope = (weight * off.clamp(-1, 1)).to(q.dtype)[..., None]
-                gradient = torch.zeros_like(q).scatter_(2, a[:, part], slope)
+                values[:, part] = q.gather(2, a[:, part])[..., 0].float().numpy()
+                off = values[:, part] - y[:, part]
+                slope = off.clip(-1, 1)
+                weighted = w[:, part] * slope
+                gradient = torch.zeros_like(q)
+                gradient.scatter_(2, a[:, part], torch.from_numpy(weighted).to(q.dtype)[..., None])
                 self.online.add_gradients(back, gradient, first=begin == 0)
-            loss += (weight * functional.huber_loss(off, torch.zeros_like(off), reduction="none")).sum(1)
+            loss += (weighted * (off - slope / 2)).sum(1)
         return values, loss.tolist()
 
     def _move(self, loss: list[float]) -> NDArray[np.bool_]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainers.algorithms.environment import Cut
+
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -116,7 +119,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Returns:
-    """n-step returns: `reward` is R = sum of gamma^k r_k, `discount` gamma^n, or 0 where the fight ended within."""
+    """n-step returns: `reward` is R = sum of gamma^k r_k, `discount` that of the state at `next_index`: gamma^n, fewer
+    steps where the fight was cut short within, and 0 where it ended.
+    """
 
     reward: Floats
     discount: Floats
@@ -126,8 +131,9 @@ class Returns:
 class Replay:
     """The newest `rows` time steps of `fights` fights of each candidate; `fights` is a power of two.
 
-    A transition can be drawn once the state n steps later is stored. The end of a fight, by the clock too, is an end:
-    the state tells the time.
+    A transition can be drawn once the state n steps later is stored. Where a fight was cut short (see
+    `environment.Cut`), the state it was in then lies in a second half of `states`, which is there from the first cut
+    on.
     """
 
     def __init__(self, kinds: Sequence[Kind], rows: int, fights: int, width: int) -> None:
@@ -147,6 +153,7 @@ class Replay:
         self.actions: Ints = np.zeros(count * self._each, np.int64)
         self._rewards: Floats = np.zeros(count * self._each, np.float32)
         self._alive: Floats = np.zeros(count * self._each, np.float32)
+        self._was_cut: Bools | None = None  # which of the steps cut their fight short
         self._end: Ints = self._each * np.arange(1, count + 1)[:, None]  # of each candidate's part
         self._trees = SumTrees(count, self._each)
         self._to_leaf: Ints = self._trees.first - self._each * np.arange(count)[:, None]
@@ -163,10 +170,12 @@ class Replay:
         ended the fight.
         """
         row = self.added % self._rows
-        self._of_step(self.states)[:, row] = state
+        self._of_step(self.states[: len(self.actions)])[:, row] = state
         self._of_step(self.actions)[:, row] = action
         self._of_step(self._rewards)[:, row] = reward
         self._of_step(self._alive)[:, row] = ~done
+        if self._was_cut is not None:
+            self._of_step(self._was_cut)[:, row] = False
         everyone = slice(0, len(self._n_steps))
         self._trees.fill(everyone, row * self._fights, self._fights, 0.0)
         priorities = np.array([best**alpha for best, alpha in zip(self._largest, self._alphas, strict=True)])[:, None]
@@ -178,6 +187,18 @@ class Replay:
             trees = everyone if len(which) == len(self._n_steps) else which
             self._trees.fill(trees, ready, self._fights, priorities[trees])
         self.added += 1
+
+    def cut(self, candidate: int, cut: Cut) -> None:
+        """The newest step of one candidate cut some of its fights short."""
+        newest = (self.added - 1) % self._rows * self._fights
+        self._cut_at(candidate * self._each + newest + cut.rows, cut.observation)
+
+    def _cut_at(self, index: Ints, observation: Floats) -> None:
+        if self._was_cut is None:
+            self._was_cut = np.zeros(len(self.actions), np.bool_)
+            self.states = np.concatenate([self.states, np.zeros_like(self.states)])
+        self._was_cut[index] = True
+        self.states[len(self.actions) + index] = observation
 
     def _of_step(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """A view by candidate and time step."""
@@ -207,7 +228,20 @@ class Replay:
                 node = np.where(more, following, node)
             else:
                 (alive, reward), node = longer, following
-        return Returns(reward, np.take_along_axis(self._discounts, self._n, 1) * alive, node)
+        discount = np.take_along_axis(self._discounts, self._n, 1) * alive
+        if self._was_cut is not None:
+            self._go_on_from_cuts(self._was_cut, index, discount, node)
+        return Returns(reward, discount, node)
+
+    def _go_on_from_cuts(self, was_cut: Bools, index: Ints, discount: Floats, next_index: Ints) -> None:
+        """A transition whose fight was cut short within its n steps ends in the state where that happened."""
+        node, open_still = index, np.ones(index.shape, np.bool_)
+        for k in range(self._most):
+            here = open_still & was_cut[node] & (k < self._n)
+            np.copyto(discount, self._discounts[:, k + 1 : k + 2], where=here)
+            np.copyto(next_index, node + len(self.actions), where=here)
+            open_still &= self._alive[node] > 0.0
+            node = self._after(node)
 
     def _after(self, index: Ints) -> Ints:
         following = index + self._fights
@@ -218,7 +252,10 @@ class Replay:
         that was drawn more than once.
         """
         priority = error.astype(np.float64) + PRIORITY_FLOOR
-        self._largest = [max(pair) for pair in zip(self._largest, priority.max(1).tolist(), strict=True)]
+        news = zip(self._largest, priority.max(1).tolist(), self._alphas, strict=True)
+        self._largest = [max(old, new) if alpha else old for old, new, alpha in news]
+        if not any(self._alphas):
+            return  # all priorities are 1 and stay so
         self._trees.set(index + self._to_leaf, priority**self._alpha)
 
     def slot(self, candidate: int) -> ReplaySlot:
@@ -227,11 +264,15 @@ class Replay:
     def state(self, candidate: int) -> Saved:
         """Everything of one candidate, as arrays of the filled part; views, to be written out before the next `add`."""
         filled = slice(candidate * self._each, candidate * self._each + min(self.added, self._rows) * self._fights)
+        no_cuts = np.zeros(0, np.int64)
+        cuts: Ints = no_cuts if self._was_cut is None else np.flatnonzero(self._was_cut[filled])
         return {
             "states": self.states[filled],
             "actions": self.actions[filled].astype(np.uint8),
             "rewards": self._rewards[filled],
             "alive": self._alive[filled].astype(np.bool_),
+            "cuts": cuts,
+            "cut_states": self.states[len(self.actions) + filled.start + cuts],
             "priorities": self._trees.leaves(candidate)[: filled.stop - filled.start],
             "added": self.added,
             "largest": self._largest[candidate],
@@ -246,6 +287,11 @@ class Replay:
         self.actions[filled] = arrays["actions"]
         self._rewards[filled] = arrays["rewards"]
         self._alive[filled] = arrays["alive"]
+        cuts = np.asarray(state["cuts"])
+        if self._was_cut is not None:
+            self._was_cut[begin : begin + self._each] = False
+        if len(cuts):
+            self._cut_at(begin + cuts, np.asarray(state["cut_states"]))
         self._trees.restore(candidate, arrays["priorities"].astype(np.float64))
         self.added = int(np.asarray(state["added"]))
         self._largest[candidate] = float(np.asarray(state["largest"]))

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from trainers.algorithms import dqn
+from trainers.algorithms import dqn, dqn_args
 from trainers.algorithms.population import Population, shape
 from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH, Arena
 from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
@@ -23,10 +23,10 @@ INPUT, OUTPUT = "state", "q_values"
 class CombatDqn:
     """A ModelType."""
 
-    args = dqn.Args
-    names: Mapping[str, str] = dqn.NAMES
+    args = dqn_args.Args
+    names: Mapping[str, str] = dqn_args.NAMES
 
-    def learner(self, case: Case, args: dqn.Args, steps: int, seed: int, start: State | None) -> dqn.DoubleDQN:
+    def learner(self, case: Case, args: dqn_args.Args, steps: int, seed: int, start: State | None) -> dqn.DoubleDQN:
         """`steps` are environment steps."""
         arena = _arena(FIGHTS, case, seed)
         weights = cast(Mapping[str, Weights] | None, start)
@@ -55,7 +55,7 @@ class CombatDqn:
             groups.setdefault(repr(shape(learner)), []).append(learner)
         return [Population(group) for group in groups.values()]
 
-    def memory_mb(self, args: dqn.Args) -> float:
+    def memory_mb(self, args: dqn_args.Args) -> float:
         """Of the replay: 64 numbers of four bytes and about twenty bytes more for each step."""
         return args.replay_rows * FIGHTS * (OBSERVATION_WIDTH * 4 + 20) / 2**20
 

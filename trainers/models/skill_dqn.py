@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
-from trainers.algorithms import dqn
+from trainers.algorithms import dqn, dqn_args
 from trainers.arena import levels
 from trainers.arena.arena import OBSERVATION_WIDTH
 from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
@@ -28,7 +28,7 @@ REHEARSED_FIGHTS: Final = 128
 
 
 @dataclass(frozen=True)
-class Args(dqn.Args):
+class Args(dqn_args.Args):
     """Those of Double DQN, and the network's own."""
 
     embedding: int  # numbers that stand for a skill, and for a nature
@@ -44,7 +44,7 @@ class SkillDqn:
 
     args = Args
     names: Mapping[str, str] = {
-        **dqn.NAMES,
+        **dqn_args.NAMES,
         "embedding": "skills.embedding",
         "learning_rate": "skills.learning_rate",  # embeddings learn too slowly at the archetypes' rates
     }
