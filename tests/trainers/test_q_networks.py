@@ -17,6 +17,10 @@ def dice(candidates: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(k) for k in range(candidates)]
 
 
+def blank(stack: Stack) -> dict[str, torch.Tensor]:
+    return {name: torch.full_like(own, torch.nan) for name, own in stack.weights.items()}
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     inputs=st.integers(1, 40),
@@ -38,10 +42,12 @@ def test_the_way_back_through_stacked_layers_is_the_one_that_autograd_finds(
     found = model.followed(stack.weights, seen, dice(candidates) if dropout else None)
     expected = QModel.followed(model, stack.weights, seen, dice(candidates) if dropout else None)
     torch.testing.assert_close(found[0], expected[0])
-    own, torchs = found[1](gradient), expected[1](gradient)
-    assert own.keys() == torchs.keys() == stack.weights.keys()
-    for name, tensor in own.items():
-        torch.testing.assert_close(tensor, torchs[name], rtol=1e-4, atol=1e-4)
+    own, torchs = blank(stack), blank(stack)
+    expected[1](gradient, torchs, True)
+    for replaces, times in ((True, 1), (True, 1), (False, 2)):
+        found[1](gradient, own, replaces)
+        for name, tensor in own.items():
+            torch.testing.assert_close(tensor, times * torchs[name], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dueling", [False, True])
@@ -49,7 +55,8 @@ def test_what_lies_behind_the_weights_has_no_gradient(dueling: bool) -> None:
     model = QNetwork(3, (5,), OUTPUTS, dueling)
     stack = Stack(model, 1)
     stack.load(0, model.state_dict())
-    gradients = model.followed(stack.weights, torch.randn(1, ROWS, 3))[1](torch.randn(1, ROWS, OUTPUTS))
+    gradients = blank(stack)
+    model.followed(stack.weights, torch.randn(1, ROWS, 3))[1](torch.randn(1, ROWS, OUTPUTS), gradients, True)
     for name, own in model.state_dict().items():
         inside = gradients[name][0][tuple(map(slice, own.shape))]
         assert inside.count_nonzero() == gradients[name].count_nonzero() > 0

@@ -31,6 +31,7 @@ from trainers.learner import Exported, State
 from trainers.networks.mlp import QModel, QNetwork, Weights
 from trainers.networks.stacked import Stack, TrainedStack
 
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,6 +56,17 @@ class Means:
         self.td_error += (td_error - self.td_error) * pace
         self.q_value += (q_value - self.q_value) * pace
         self.loss += (loss - self.loss) * pace
+
+
+@dataclass(frozen=True)
+class GradientStep:
+    """What one brought, a row for each candidate."""
+
+    number: int
+    moves: Bools  # (candidates,)
+    error: Floats  # by how much the values were off, (candidates, batch); 0 for those that did not move
+    values: Floats  # of what was done, (candidates, batch)
+    loss: list[float]
 
 
 class DoubleDQN:
@@ -278,35 +290,39 @@ class Batch:
         s_next = _gather(self.replay.states, followed.next_index, self._s_next)
         a = torch.from_numpy(self.replay.actions[drawn.index])[..., None]
         q_next = self.target(s_next)
-        errors = []
+        told = []
         for begin in range(0, a.shape[1], self.args.batch_size):
             part = slice(begin, begin + self.args.batch_size)
-            best = q_next[:, part].gather(2, self._choices(s_next[:, part], q_next[:, part]))[..., 0].numpy()
+            best = self._best(s_next[:, part], q_next[:, part])
             y = followed.reward[:, part] + followed.discount[:, part] * best
-            errors.append(self._improve(s[:, part], a[:, part], y, drawn.weight[:, part]))
-        self.replay.update(drawn.index, np.concatenate(errors, 1))
+            told.append(self._improve(s[:, part], a[:, part], y, drawn.weight[:, part]))
+        self.replay.update(drawn.index, np.concatenate([step.error for step in told], 1))
+        for step in told:
+            self._note(step)
 
-    def _choices(self, s_next: Tensor, q_next: Tensor) -> Tensor:
-        """The next actions whose values count."""
+    def _best(self, s_next: Tensor, q_next: Tensor) -> Floats:
+        """What the next action is worth."""
         if not self._double.any():
-            return q_next.argmax(2, keepdim=True)
+            return q_next.amax(2).numpy()
         online = self.online(s_next)
         chooser = online if self._double.all() else torch.where(self._double, online, q_next)
-        return chooser.argmax(2, keepdim=True)
+        return q_next.gather(2, chooser.argmax(2, keepdim=True))[..., 0].numpy()
 
-    def _improve(self, s: Tensor, a: Tensor, y: Floats, w: Floats) -> Floats:
-        """One gradient step; by how much the values were off, (candidates, batch)."""
+    def _improve(self, s: Tensor, a: Tensor, y: Floats, w: Floats) -> GradientStep:
         values, loss = self._follow(s, a, y, w / np.float32(y.shape[1]))
         self.gradient_steps += 1
         moves = self._move(loss)
         error: Floats = np.abs(values - y)
         error[~moves] = 0.0
-        td_errors, q_values = error.mean(1).tolist(), values.mean(1).tolist()
-        for k in np.flatnonzero(moves).tolist():
-            self.learners[k].means.note(self.gradient_steps, td_errors[k], q_values[k], loss[k])
-            if self.gradient_steps % self.learners[k].args.target_interval == 0:
+        for k, learner in enumerate(self.learners):
+            if moves[k] and self.gradient_steps % learner.args.target_interval == 0:
                 self.target.values[k] = self.online.values[k]
-        return error
+        return GradientStep(self.gradient_steps, moves, error, values, loss)
+
+    def _note(self, step: GradientStep) -> None:
+        errors, values = step.error.mean(1).tolist(), step.values.mean(1).tolist()
+        for k in np.flatnonzero(step.moves).tolist():
+            self.learners[k].means.note(step.number, errors[k], values[k], step.loss[k])
 
     def _follow(self, s: Tensor, a: Tensor, y: Floats, w: Floats) -> tuple[Floats, list[float]]:
         """Leave the gradient of each candidate's mean loss, Huber's; the values of what was done, and the losses."""

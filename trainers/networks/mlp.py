@@ -18,8 +18,9 @@ Weights = Mapping[str, Tensor]
 """A network's `state_dict`."""
 
 
-Back = Callable[[Tensor], dict[str, Tensor]]
-"""From the gradient of some values to those of the parameters, by name."""
+Back = Callable[[Tensor, Weights, bool], None]
+"""From the gradient of some values to those of the parameters, which replace or, with False, are added to the tensors
+given by name."""
 
 ALIGNMENT = 16
 """Floats in 64 bytes. A matrix product's last bits depend on where its operands begin: in a stack of networks all do at
@@ -59,8 +60,9 @@ class QModel(nn.Module):
         leaves = {name: own.detach().requires_grad_() for name, own in weights.items()}
         values = self.side_by_side(leaves, seen, dice)
 
-        def back(gradient: Tensor) -> dict[str, Tensor]:
-            return dict(zip(leaves, torch.autograd.grad(values, list(leaves.values()), gradient), strict=True))
+        def back(gradient: Tensor, found: Weights, replaces: bool) -> None:
+            parts = torch.autograd.grad(values, list(leaves.values()), gradient)
+            (torch._foreach_copy_ if replaces else torch._foreach_add_)([found[name] for name in leaves], parts)
 
         return values.detach(), back
 
@@ -136,14 +138,19 @@ class QNetwork(QModel):
         return _linear(weights, "value", last)[..., :1] + advantage - advantage.mean(2, keepdim=True)
 
     def _back(
-        self, weights: Weights, activations: list[Tensor], kept: list[Tensor], gradient: Tensor
-    ) -> dict[str, Tensor]:
+        self,
+        weights: Weights,
+        activations: list[Tensor],
+        kept: list[Tensor],
+        gradient: Tensor,
+        found: Weights,
+        replaces: bool,
+    ) -> None:
         """The chain rule, from the heads to the first layer."""
-        found: dict[str, Tensor] = {}
 
         def through(layer: str, into: Tensor, gradient: Tensor) -> None:
-            found[f"{layer}.weight"] = torch.bmm(gradient.transpose(1, 2), into)
-            found[f"{layer}.bias"] = gradient.sum(1)
+            _put(found[f"{layer}.weight"], replaces, torch.bmm, gradient.transpose(1, 2), into)
+            _put(found[f"{layer}.bias"], replaces, torch.sum, gradient, 1)
 
         last = activations[-1]
         if self.value is None:
@@ -162,7 +169,6 @@ class QNetwork(QModel):
             through(f"hidden.{number}", activations[number], gradient)
             if number:
                 gradient = torch.bmm(gradient, weights[f"hidden.{number}.weight"])
-        return found
 
     def exported(self) -> Exported:
         """The same function as plain layers with ReLU between: a dueling network's heads are folded into one."""
@@ -181,6 +187,16 @@ class QNetwork(QModel):
 
 def _linear(weights: Weights, layer: str, seen: Tensor) -> Tensor:
     return torch.baddbmm(weights[f"{layer}.bias"][:, None], seen, weights[f"{layer}.weight"].transpose(1, 2))
+
+
+def _put(place: Tensor, replaces: bool, function: Callable[..., Tensor], *arguments: object) -> None:
+    """What the function finds, straight into its place where it can be: the same kernel, and so the same bits."""
+    if replaces and place.is_contiguous():
+        function(*arguments, out=place)
+    elif replaces:
+        place.copy_(function(*arguments))
+    else:
+        place.add_(function(*arguments))
 
 
 def _padded(gradient: Tensor) -> Tensor:

@@ -74,6 +74,4 @@ class TrainedStack(Stack):
 
     def add_gradients(self, back: Back, gradient: Tensor, first: bool) -> None:
         """Of the parameters, for a gradient of the values; the first of some parts replaces the gradients before."""
-        found = back(gradient)
-        own = [self._gradients[name] for name in found]
-        (torch._foreach_copy_ if first else torch._foreach_add_)(own, list(found.values()))
+        back(gradient, self._gradients, first)
