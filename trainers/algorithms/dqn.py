@@ -260,7 +260,8 @@ class Batch:
         self._play()
         self.t += 1
         if self.t >= self.args.learns_from:
-            self._learn(self._uniforms[:, 2 * self._fights :])
+            with np.errstate(over="ignore", invalid="ignore"):  # numbers that blow up are told by `failure`
+                self._learn(self._uniforms[:, 2 * self._fights :])
         for learner in self.learners:
             learner.patience.note(learner.steps_done, learner.episodes.score)
 
