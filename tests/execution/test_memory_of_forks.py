@@ -44,13 +44,13 @@ def test_memory_beyond_the_fork_server_is_the_same_however_many_share_its_pages(
         assert server.stdout is not None
         lines = sorted((server.stdout.readline(), server.stdout.readline()))
         trial, *_ = (int(word) for word in lines[0].split())
-        wait_for("both processes", lambda: len(family(trial)) == 2)
-        table = linux.processes()
-        assert table[trial].parent == server.pid
-        beyond_mb = linux.beyond_fork_server_mb(family(trial), server.pid)
-        forked = sorted(linux.descendants(server.pid, table))
-        for pid in (*forked, server.pid):
-            os.kill(pid, signal.SIGKILL)
+        try:
+            wait_for(f"two processes from {lines}", lambda: len(family(trial)) == 2)
+            assert linux.processes()[trial].parent == server.pid
+            beyond_mb = linux.beyond_fork_server_mb(family(trial), server.pid)
+        finally:
+            for pid in (*linux.descendants(server.pid, linux.processes()), server.pid):
+                os.kill(pid, signal.SIGKILL)
     assert OWN_MB - 2 <= beyond_mb <= OWN_MB + 15
 
 
