@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from supervisor.console import rollback_for_people
 from supervisor.contract import DuelResult, DuelSpec, Json, Reason, Status, TrialResult, TrialSpec
 from supervisor.curriculum import Step, at_level, step_after
-from supervisor.deciding import Verdict, decide, decide_gone, decide_manual, needs_duel, record_of
+from supervisor.deciding import Verdict, decide, decide_gone, decide_manual, decide_rolled_back, needs_duel, record_of
 from supervisor.errors import TryAgainError
 from supervisor.flight import Flight
+from supervisor.intake import rollback_in
 from supervisor.journal import checkpoint
 from supervisor.journal.log import Log, LogRewrittenError, encode
 from supervisor.journal.log_scan import scan_log
@@ -15,9 +17,12 @@ from supervisor.memory import Memory
 from supervisor.parts import Parts
 from supervisor.promotion import contenders, elond, guards
 from supervisor.record import Record
+from supervisor.registry import server_rollbacks
 from supervisor.registry.store import MODEL_SUFFIX, WEIGHTS_SUFFIX, DamagedFileError
 from supervisor.rules import Rules
 from supervisor.state import TargetState
+
+OPPONENT_FACT = "opponent_rolled_back"  # by the server, while a contest against it was played
 
 
 class Committer:
@@ -70,9 +75,15 @@ class Committer:
             )
         return line
 
+    def catch_up(self) -> None:
+        """What following up on the last line may have left undone, but for the projections."""
+        for line in list(self._memory.latest)[-1:]:
+            self._tell_rollback(line)
+
     def follow_up(self, line: Record) -> None:
         """What follows from a committed line; done again from the start where it was cut short."""
         self._parts.projections.committed(line, self._memory.state)
+        self._tell_rollback(line)
         due = line.iteration == 1 or line.iteration % self._parts.settings.run.checkpoint_interval == 0
         if due or len(self._memory.since_snapshot) >= MOST_HELD:
             self.snapshot()
@@ -91,13 +102,38 @@ class Committer:
     def _verdict(self, flight: Flight, result: TrialResult, duel: DuelResult | None, target: TargetState) -> Verdict:
         spec = flight.spec
         if spec.purpose == "manual":
+            told = rollback_in(spec.facts)
+            if told is not None:
+                return decide_rolled_back(told, target, self._parts.store.has)
             return decide_manual(spec, target, self._parts.store.has)
         promotion = Rules.from_json(spec.rules).promotion
         held = guards.evaluate(promotion.guards, spec.model_type, result, duel, first=target.incumbent is None)
-        contest = flight.folder.duel()
-        if contest is not None and target.incumbent is not None and contest.incumbent.name != target.incumbent.name:
+        if self._lost_its_opponent(flight, target):
             return decide_gone(target)
         return decide(spec, result, duel, target, self._screen(spec, result), held, promotion.mode == "manual")
+
+    def _lost_its_opponent(self, flight: Flight, target: TargetState) -> bool:
+        """Whether the version that the contest was played against is out, here or with the server: that is a fact."""
+        contest = flight.folder.duel()
+        if contest is None:
+            return False
+        name = contest.incumbent.name
+        if target.incumbent is None or target.incumbent.name != name:
+            return True
+        if any(fact["fact"] == OPPONENT_FACT for fact in flight.folder.facts()):
+            return True
+        found = server_rollbacks.read(self._parts.run_dir)
+        waiting = server_rollbacks.judge(found.entries, {flight.spec.target: target}).waiting
+        entry = next((entry for entry in waiting if entry.version == name), None)
+        if entry is not None:
+            flight.folder.add_fact(OPPONENT_FACT, id=entry.id, version=name)
+        return entry is not None
+
+    def _tell_rollback(self, line: Record) -> None:
+        if line.rollbacks:
+            reason = rollback_for_people(line, self._memory.state.target(line.target).incumbent)
+            key = line.requests[0] if line.requests else line.chain
+            self._parts.events.write_once("rollback", reason, key, target=line.target, iteration=line.iteration)
 
     def _store(self, flight: Flight, verdict: Verdict) -> None:
         """A version's files are in the registry before the line that names them."""
@@ -172,7 +208,9 @@ def _results(flight: Flight) -> tuple[TrialResult, DuelResult | None]:
 
 def _nothing_run(spec: TrialSpec) -> TrialResult:
     """A manual iteration runs no trial; its line carries the fact alone."""
-    return TrialResult(iteration=spec.iteration, status=Status.COMPLETE, params=spec.params)
+    told = rollback_in(spec.facts)
+    detail = f"rolled back by the server, {told.why}" if told is not None else ""
+    return TrialResult(iteration=spec.iteration, status=Status.COMPLETE, params=spec.params, detail=detail)
 
 
 def _step(spec: TrialSpec, target: TargetState, verdict: Verdict, result: TrialResult) -> Step:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from supervisor.contract import Outcome, Reason, Status
+from supervisor.contract import Outcome, Reason, Status, Version
 from supervisor.record import Record
 from supervisor.state import State
 
@@ -30,6 +30,8 @@ WORDS = {
     Reason.FILE_GONE: "refused: its model file is gone (run.retention_versions)",
     Reason.MANUAL_PROMOTION: "promoted by the operator",
     Reason.MANUAL_ROLLBACK: "rolled back by the operator",
+    Reason.DEGRADED: "rolled back by the server, it did worse in production",
+    Reason.HARD_FAULT: "rolled back by the server after a fault",
 }
 
 
@@ -102,6 +104,8 @@ def outcome_for_people(record: Record) -> str:
     text = WORDS.get(record.reason, str(record.reason).replace("_", " "))
     if record.status is not Status.COMPLETE:
         return f"{record.status}: {text}"
+    if record.rollbacks and not record.goes_back:
+        return f"{', '.join(record.rollbacks)} never comes back; the incumbent stays"
     if decision.rule == "paired_e":
         effect = "" if decision.effect is None else f", gain {100 * decision.effect:+.1f}"
         text = f"{text} ({decision.n_pairs} pairs{effect})"
@@ -109,6 +113,17 @@ def outcome_for_people(record: Record) -> str:
         text = WORDS[Reason.BASELINE] if record.reason is Reason.NO_INCUMBENT else text
         return f"{text} -> {record.version}"
     return text
+
+
+def rollback_for_people(record: Record, incumbent: Version | None) -> str:
+    """What a line with rollbacks means for production, as an event says it. `incumbent` is the target's after it."""
+    names = ", ".join(record.rollbacks)
+    why = str(record.time.get("detail") or "rolled back by the operator")
+    if not record.goes_back:
+        now = f"{incumbent.name} is in production" if incumbent else "nothing is in production"
+        return f"{names} of {record.target}: {why}; {now} already, and {names} never comes back"
+    now = f"{incumbent.name} is in production again" if incumbent else "nothing is in production any more"
+    return f"{names} of {record.target}: {why}; {now}, and {names} never comes back"
 
 
 def _cost(record: Record) -> str:

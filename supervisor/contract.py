@@ -61,6 +61,8 @@ class Reason(StrEnum):
     AWAITING_OPERATOR = "awaiting_operator"  # proven, and promotion.mode is manual
     MANUAL_PROMOTION = "manual_promotion"
     MANUAL_ROLLBACK = "manual_rollback"
+    DEGRADED = "degraded"  # the server went back: production's outcomes were worse than before
+    HARD_FAULT = "hard_fault"  # the server went back: NaN, errors, latency over budget
     NO_INCUMBENT = "no_incumbent"  # nothing to compare with: it began before there was an incumbent, or becomes it
     # a trial that ended without a usable candidate
     CRASHED = "crashed"  # the trial process died (signal or exception)

@@ -19,8 +19,14 @@ from supervisor.contract import (
     Version,
 )
 from supervisor.record import Record
+from supervisor.registry.server_rollbacks import Cause, ServerRollback, is_known
 from supervisor.state import TargetState
 
+REASONS = {
+    Cause.MANUAL: Reason.MANUAL_ROLLBACK,
+    Cause.DEGRADED: Reason.DEGRADED,
+    Cause.HARD_FAULT: Reason.HARD_FAULT,
+}
 MINIMUM_GAIN = 1e-6  # a promotion's `improvement` is never 0, so that counting lines above 0 counts promotions
 
 
@@ -64,7 +70,7 @@ def decide(
         reason = result.reason or Reason.CRASHED
         return Verdict(_untested(Outcome.REJECT, reason), pool, status=result.status)
     if target.incumbent is None:
-        return _first(spec, result, guards)
+        return _first(spec, result, target, guards)
     if result.model_sha256 == target.incumbent.model_sha256:
         return Verdict(_untested(Outcome.REJECT, Reason.SAME_VERSION), pool)
     contender, why_not = screen
@@ -109,16 +115,19 @@ def _tested(
     )
 
 
-def _first(spec: TrialSpec, result: TrialResult, guards: Mapping[str, Guard]) -> Verdict:
+def _first(spec: TrialSpec, result: TrialResult, target: TargetState, guards: Mapping[str, Guard]) -> Verdict:
     """Nothing to compare with: the candidate becomes the incumbent if the technical guards hold."""
     reason = Reason.BASELINE if spec.purpose == "baseline" else Reason.NO_INCUMBENT
     if any(not guard.passed for guard in guards.values()):
         return Verdict(_untested(Outcome.REJECT, Reason.GUARD_FAILED), Tally(), guards=guards)
+    made = _version(spec, result)
+    if _was_rolled_back(made, target):
+        return Verdict(_untested(Outcome.REJECT, Reason.ROLLED_BACK), Tally(), guards=guards)
     return Verdict(
         _untested(Outcome.PROMOTE, reason),
         pool=result.candidate,
         promoted=True,
-        version=_version(spec, result),
+        version=made,
         guards=guards,
     )
 
@@ -140,22 +149,47 @@ def decide_manual(spec: TrialSpec, target: TargetState, has_files: Callable[[Ver
     if rollback and name is None:
         name = next(iter(target.ways_back), None)
     version = target.versions.get(str(name))
-    if version is None or target.incumbent is None:
+    if version is None or (rollback and target.incumbent is None):
         return _refused(target, Reason.UNKNOWN_VERSION)
     if version.name in target.rolled_back:
         return _refused(target, Reason.ROLLED_BACK)
-    if version.name == target.incumbent.name:
+    if target.incumbent is not None and version.name == target.incumbent.name:
         return _refused(target, Reason.SAME_VERSION)
     if not has_files(version):
         return _refused(target, Reason.FILE_GONE)
-    reason = Reason.MANUAL_ROLLBACK if rollback else Reason.MANUAL_PROMOTION
-    return Verdict(
-        Decision("manual", Outcome.PROMOTE, reason),
-        pool=target.pools.get(version.name, Tally()),
-        promoted=not rollback,
-        version=version,
-        rollbacks=(target.incumbent.name,) if rollback else (),
-    )
+    if rollback:
+        return _gone_back(target, version, Reason.MANUAL_ROLLBACK)
+    return _changed(target, version, Reason.MANUAL_PROMOTION)
+
+
+def decide_rolled_back(rollback: ServerRollback, target: TargetState, has_files: Callable[[Version], bool]) -> Verdict:
+    """The server has gone back already. The target follows, unless another version is its incumbent by now; the version
+    rolled back never comes back either way."""
+    if not is_known(rollback, target):
+        return _refused(target, Reason.UNKNOWN_VERSION)
+    if target.incumbent is None or target.incumbent.name != rollback.version:
+        late = Decision("manual", Outcome.REJECT, Reason.INCUMBENT_GONE)
+        return Verdict(late, target.pool, rollbacks=(rollback.version,))
+    return _gone_back(target, _way_back(rollback, target, has_files), REASONS[rollback.cause])
+
+
+def _way_back(rollback: ServerRollback, target: TargetState, has_files: Callable[[Version], bool]) -> Version | None:
+    """Where the server went; the next one before it where that cannot be served from this folder."""
+    names = [] if rollback.back_to is None else [rollback.back_to, *target.ways_back]
+    never = {rollback.version, *target.rolled_back}
+    known = (target.versions[name] for name in names if name in target.versions and name not in never)
+    return next((version for version in known if has_files(version)), None)
+
+
+def _gone_back(target: TargetState, version: Version | None, reason: Reason) -> Verdict:
+    """To the version; None: the target has no incumbent any more."""
+    assert target.incumbent is not None
+    return replace(_changed(target, version, reason), promoted=False, rollbacks=(target.incumbent.name,))
+
+
+def _changed(target: TargetState, version: Version | None, reason: Reason) -> Verdict:
+    pool = target.pools.get(version.name, Tally()) if version is not None else Tally()
+    return Verdict(Decision("manual", Outcome.PROMOTE, reason), pool, promoted=True, version=version)
 
 
 def _refused(target: TargetState, reason: Reason) -> Verdict:
@@ -180,9 +214,13 @@ def _version(spec: TrialSpec, result: TrialResult) -> Version:
 
 
 def _was_rolled_back(made: Version, target: TargetState) -> bool:
-    """The same bytes under another name are the same version."""
+    """The same bytes, or the same weights, under another name are the same version."""
     known = (target.versions[name] for name in target.rolled_back if name in target.versions)
-    return any(version.model_sha256 == made.model_sha256 for version in known)
+    return any(
+        version.model_sha256 == made.model_sha256
+        or (made.weights_sha256 is not None and version.weights_sha256 == made.weights_sha256)
+        for version in known
+    )
 
 
 def _topped_up(spec: TrialSpec, result: TrialResult, target: TargetState) -> Tally:

@@ -1,17 +1,28 @@
-"""Requests from outside: which of them act at once, and which become the next iteration."""
+"""What is asked or told from outside: which of it acts at once, and which becomes the next iteration."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from supervisor.contract import Json, as_json, parse
 from supervisor.journal import requests
 from supervisor.journal.events import Events
 from supervisor.journal.requests import Action, Request
 from supervisor.journal.trial_folder import DamagedTrialError, TrialFolder
+from supervisor.registry import server_rollbacks
+from supervisor.registry.server_rollbacks import ServerRollback
+from supervisor.state import TargetState
+
+Asked = Request | ServerRollback
+"""What becomes an iteration of its own: somebody asked for it, or the server has done it."""
+
+T = TypeVar("T", Request, ServerRollback)
+
+ROLLBACK_FACT, REQUEST_FACT = "server_rollback", "request"
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,7 @@ class Wishes:
 
     paused: bool
     stop: bool
-    iteration: Request | None  # the oldest request that becomes an iteration
+    iteration: Asked | None  # becomes the next iteration: a rollback of the server's, or the oldest request
 
 
 class Intake:
@@ -33,9 +44,15 @@ class Intake:
         self._told: set[str] = set()
         self._stuck: set[str] = set()  # carried out, and could not be removed
 
-    def look(self, taken: Collection[str], manual_only: bool = False) -> Wishes:
-        """Consume what acts at once. `taken` are ids that trials in flight already carry as facts. What has to be
-        trained is left for a run that trains if `manual_only`."""
+    def look(
+        self,
+        facts: Collection[Mapping[str, Json]],
+        targets: Mapping[str, TargetState],
+        manual_only: bool = False,
+    ) -> Wishes:
+        """Consume what acts at once. `facts` are those that trials in flight already carry, `targets` the state. What
+        has to be trained is left for a run that trains if `manual_only`."""
+        taken = {str(fact.get("id")) for fact in facts}
         waiting, problems = requests.waiting(self._run_dir)
         for problem in problems:
             self._once(problem, "request_ignored", problem)
@@ -63,13 +80,39 @@ class Intake:
                 iterations.append(request)
         for request in paused:
             self._once(request.id, "paused", "asked by a request; incumbent resume goes on")
-        return Wishes(bool(paused), stop, iterations[0] if iterations else None)
+        asked = self._rolled_back(facts, targets) or next(iter(iterations), None)
+        return Wishes(bool(paused), stop, asked)
+
+    def _rolled_back(
+        self, facts: Collection[Mapping[str, Json]], targets: Mapping[str, TargetState]
+    ) -> ServerRollback | None:
+        """The server's oldest rollback that neither the state nor a trial in flight accounts for."""
+        found = server_rollbacks.read(self._run_dir)
+        for problem in found.problems:
+            self._once(problem, "rollback_ignored", problem)
+        judged = server_rollbacks.judge(found.entries, targets)
+        for entry in judged.unknown:
+            reason = f"the server rolled {entry.version} of {entry.target} back ({entry.why})"
+            self._once(f"unknown {entry.id}", "rollback_unknown", f"{reason}; log and snapshot know no such version")
+        taken = {(fact.get("target"), fact.get("version")) for fact in facts if fact["fact"] == ROLLBACK_FACT}
+        for entry in judged.waiting:
+            if entry.target not in self._targets:
+                reason = f"rollback of {entry.target}: this start does not search that target"
+                self._once(f"waits {entry.id}", "request_waits", f"{reason}; name it in --targets or --config")
+            elif (entry.target, entry.version) not in taken:
+                return entry
+        return None
 
     def _resume(self, paused: list[Request], resume: Request) -> None:
         for request in [*paused, resume]:
             self.done(request.id)
         if paused:
             self._events.write("resumed", "asked by a request")
+
+    def accepted(self, asked: Asked) -> None:
+        """It is a fact of a trial now."""
+        if isinstance(asked, Request):  # the server's file is its own
+            self.done(asked.id)
 
     def done(self, request_id: str) -> None:
         """Remove a consumed request. One that would not go is not carried out a second time by this start."""
@@ -108,9 +151,29 @@ class Intake:
             self._events.write(event, reason)
 
 
-def fact_of(request: Request) -> dict[str, Json]:
-    """The request as a fact of the trial that carries it out."""
-    return {"fact": "request", **as_json(request)}
+def fact_of(asked: Asked) -> dict[str, Json]:
+    """What was asked as a fact of the trial that carries it out."""
+    return {"fact": REQUEST_FACT if isinstance(asked, Request) else ROLLBACK_FACT, **as_json(asked)}
+
+
+def fact_asked(facts: Iterable[dict[str, Json]]) -> dict[str, Json] | None:
+    """That fact, if the trial carries anything out."""
+    return next((fact for fact in facts if fact["fact"] in (REQUEST_FACT, ROLLBACK_FACT)), None)
+
+
+def rollback_in(facts: Sequence[Mapping[str, Json]]) -> ServerRollback | None:
+    """The server's rollback that a trial with these facts follows, if it does."""
+    return next((_parsed(ServerRollback, fact) for fact in facts if fact.get("fact") == ROLLBACK_FACT), None)
+
+
+def asked_in(fact: Mapping[str, Json]) -> Asked:
+    """Back from a fact, which may say more. Raises ValueError."""
+    return _parsed(Request, fact) if fact["fact"] == REQUEST_FACT else _parsed(ServerRollback, fact)
+
+
+def needs_training(asked: Asked | None) -> bool:
+    """Whether a trial runs for it; one does where nobody asked."""
+    return asked is None or (isinstance(asked, Request) and asked.action is Action.ENQUEUE)
 
 
 def asked_of(folder: TrialFolder, run_id: str) -> list[Request]:
@@ -122,11 +185,10 @@ def asked_of(folder: TrialFolder, run_id: str) -> list[Request]:
     if spec is not None and spec.run_id != run_id:
         return []
     with contextlib.suppress(OSError, ValueError):
-        return [request_of(fact) for fact in folder.facts() if fact["fact"] == "request"]
+        return [_parsed(Request, fact) for fact in folder.facts() if fact["fact"] == REQUEST_FACT]
     return []
 
 
-def request_of(fact: dict[str, Json]) -> Request:
-    """Back from a fact, which may say more. Raises ValueError."""
-    names = {field.name for field in fields(Request)}
-    return parse(Request, {name: value for name, value in fact.items() if name in names})
+def _parsed(cls: type[T], fact: Mapping[str, Json]) -> T:
+    names = {field.name for field in fields(cls)}
+    return parse(cls, {name: value for name, value in fact.items() if name in names})

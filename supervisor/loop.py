@@ -5,7 +5,7 @@ Nothing here assumes one trial at a time: trials run in any order within the win
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -18,18 +18,16 @@ from supervisor.execution.server_link import wait_readable
 from supervisor.flight import WANTS, Flight
 from supervisor.grouping import group_for, size_of_groups
 from supervisor.history import Lazily
-from supervisor.intake import Intake, Wishes, asked_of, fact_of, request_of
+from supervisor.intake import Asked, Intake, Wishes, asked_in, asked_of, fact_asked, fact_of, needs_training
 from supervisor.journal.durable import DiskFullError
 from supervisor.journal.mending import mend
-from supervisor.journal.requests import Action, Request
 from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.memory import Memory
 from supervisor.model_files import ModelFiles
 from supervisor.parts import Parts
 from supervisor.planning import (
+    asked_proposal,
     baseline_proposal,
-    enqueued_proposal,
-    manual_proposal,
     next_target,
     request_for,
     spec_for,
@@ -80,6 +78,7 @@ class Supervisor:
 
     def _until_told(self, requests_only: bool) -> None:
         self._patiently(partial(self._parts.projections.catch_up, self._memory.state))
+        self._committer.catch_up()
         self._tell()
         if self._memory.snapshot_due:
             self._patiently(self._committer.snapshot)
@@ -89,7 +88,7 @@ class Supervisor:
         while not self._finished():
             self._moved = False
             self._collect()
-            wishes = self._intake.look(self._taken_requests(), manual_only=requests_only)
+            wishes = self._intake.look(self._facts_taken(), self._memory.state.targets, requests_only)
             self._stop_wished = self._stop_wished or wishes.stop
             nothing_to_do = wishes.paused or (wishes.iteration is None and not self._flights)
             if self._stopping or (requests_only and nothing_to_do):
@@ -135,16 +134,15 @@ class Supervisor:
                 return
             if requests_only and wishes.iteration is None:
                 return
-            request, wishes = self._now_due(iteration, wishes.iteration), Wishes(wishes.paused, wishes.stop, None)
-            key = str(request.target) if request else self._target_due()
-            needs_a_process = request is None or request.action is Action.ENQUEUE
-            if needs_a_process and not self._admitter.may_begin(key, self._flights.values()):
+            asked, wishes = self._now_due(iteration, wishes.iteration), Wishes(wishes.paused, wishes.stop, None)
+            key = str(asked.target) if asked else self._target_due()
+            if needs_training(asked) and not self._admitter.may_begin(key, self._flights.values()):
                 return
-            spec = self._plan(iteration, key, request)
+            spec = self._plan(iteration, key, asked)
             folder = TrialFolder.of(self._parts.run_dir, iteration)
             self._patiently(partial(folder.create, spec))
-            if request is not None:
-                self._intake.done(request.id)
+            if asked is not None:
+                self._intake.accepted(asked)
             self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
             self._moved = True
             self._parts.projections.proposed(spec)
@@ -153,17 +151,15 @@ class Supervisor:
         in_flight = [flight.spec for flight in self._flights.values()]
         return next_target(self._memory.state, in_flight, self._parts.definitions)
 
-    def _now_due(self, iteration: int, request: Request | None) -> Request | None:
-        """The request, unless its target has no iteration yet: the first one is the default configuration's."""
-        if request is None or request.action is not Action.ENQUEUE:
-            return request
-        seen = self._memory.state_for(iteration).target(str(request.target))
-        return request if seen.incumbent is not None or seen.iterations > 0 else None
+    def _now_due(self, iteration: int, asked: Asked | None) -> Asked | None:
+        """What is asked, unless its target has no iteration yet: the first one is the default configuration's."""
+        if asked is None or not needs_training(asked):
+            return asked
+        seen = self._memory.state_for(iteration).target(str(asked.target))
+        return asked if seen.incumbent is not None or seen.iterations > 0 else None
 
-    def _plan(
-        self, iteration: int, key: str, request: Request | None, fact: dict[str, Json] | None = None
-    ) -> TrialSpec:
-        """`fact` is that of the request where it stands already."""
+    def _plan(self, iteration: int, key: str, asked: Asked | None, fact: dict[str, Json] | None = None) -> TrialSpec:
+        """`fact` is that of what was asked where it stands already."""
         parts, memory = self._parts, self._memory
         seen = memory.state_for(iteration)
         in_flight = [flight.spec for flight in self._flights.values()]
@@ -171,10 +167,9 @@ class Supervisor:
         target = seen.target(definition.key)
         unseen: list[TrialSpec | Record] = [*memory.unseen_by(iteration), *in_flight]
         facts: list[dict[str, Json]] = []
-        if request is not None:
-            enqueue = request.action is Action.ENQUEUE
-            facts = [fact or fact_of(request)]
-            proposal = (enqueued_proposal if enqueue else manual_proposal)(request, target, definition, parts.settings)
+        if asked is not None:
+            facts = [fact or fact_of(asked)]
+            proposal = asked_proposal(asked, target, definition, parts.settings)
         elif target.iterations == 0 and not any(source.target == definition.key for source in unseen):
             proposal = baseline_proposal(definition, parts.settings)
         else:
@@ -276,8 +271,8 @@ class Supervisor:
     def _in_order(self) -> list[Flight]:
         return [self._flights[iteration] for iteration in sorted(self._flights)]
 
-    def _taken_requests(self) -> set[str]:
-        return {str(fact.get("id")) for flight in self._flights.values() for fact in flight.spec.facts}
+    def _facts_taken(self) -> list[Mapping[str, Json]]:
+        return [fact for flight in self._flights.values() for fact in flight.spec.facts]
 
     # stopping, pausing, going on
 
@@ -346,13 +341,13 @@ class Supervisor:
         mended = mend(folder)
         for problem in mended.problems:
             self._parts.events.write("trial_damaged", problem)
-        fact = next((fact for fact in folder.facts() if fact["fact"] == "request"), None)
+        fact = fact_asked(folder.facts())
         if not mended.proposal_lost and (fact is None or folder.spec() is not None):
             return folder.spec()
-        request = request_of(fact) if fact is not None else None
-        key = str(request.target) if request is not None else self._target_due()
+        asked = asked_in(fact) if fact is not None else None
+        key = str(asked.target) if asked is not None else self._target_due()
         if key in self._parts.definitions:
-            folder.create(self._plan(folder.iteration, key, request, fact))
+            folder.create(self._plan(folder.iteration, key, asked, fact))
             return folder.spec()
         return None
 

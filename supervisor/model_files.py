@@ -15,6 +15,7 @@ from supervisor.journal import requests
 from supervisor.journal.requests import Action
 from supervisor.memory import Memory
 from supervisor.parts import Parts
+from supervisor.registry import server_rollbacks
 from supervisor.registry.store import MODEL_SUFFIX, WEIGHTS_SUFFIX, ModelStore
 
 CHANGES = frozenset({Action.ROLLBACK, Action.PROMOTE})
@@ -51,7 +52,17 @@ class ModelFiles:
     def _is_being_changed(self, key: str, flights: Sequence[Flight]) -> bool:
         waiting, _ = requests.waiting(self._parts.run_dir)
         asked = any(request.target == key and request.action in CHANGES for request in waiting)
-        return asked or any(flight.spec.target == key and flight.spec.purpose == "manual" for flight in flights)
+        return (
+            asked
+            or self._went_back(key)
+            or any(flight.spec.target == key and flight.spec.purpose == "manual" for flight in flights)
+        )
+
+    def _went_back(self, key: str) -> bool:
+        """Whether the server serves another version than the incumbent already."""
+        target, found = self._memory.state.target(key), server_rollbacks.read(self._parts.run_dir)
+        waiting = server_rollbacks.judge(found.entries, {key: target}).waiting
+        return target.incumbent is not None and any(entry.version == target.incumbent.name for entry in waiting)
 
     def _refuse(self, key: str, files: Iterable[tuple[Version, str]]) -> None:
         for version, path in _damaged(self._parts.store, files):

@@ -8,7 +8,8 @@ from supervisor import agenda
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget, Json, Params, Scalar, TrialSpec, Version
 from supervisor.curriculum import at_level, level_now
-from supervisor.journal.requests import Request
+from supervisor.intake import Asked
+from supervisor.journal.requests import Action, Request
 from supervisor.record import Record
 from supervisor.rules import Rules
 from supervisor.search.fold import spsa_note
@@ -81,10 +82,15 @@ def enqueued_proposal(
     )
 
 
-def manual_proposal(
-    request: Request, target: TargetState, definition: TargetDefinition, settings: Settings
-) -> Proposal:
-    """An operator's promotion or rollback: nothing is trained or played."""
+def asked_proposal(asked: Asked, target: TargetState, definition: TargetDefinition, settings: Settings) -> Proposal:
+    """What somebody outside decided."""
+    if isinstance(asked, Request) and asked.action is Action.ENQUEUE:
+        return enqueued_proposal(asked, target, definition, settings)
+    return manual_proposal(target, definition)
+
+
+def manual_proposal(target: TargetState, definition: TargetDefinition) -> Proposal:
+    """An operator's promotion or rollback, or a rollback of the server's: nothing is trained or played."""
     return Proposal(sampler="manual", purpose="manual", params=base_params(target, definition), changed=(), games=0)
 
 

@@ -91,7 +91,7 @@ class RunProjections:
         definition = self._definitions.get(record.target)
         if definition is not None:
             self._give_back_user_file(definition)
-        if record.version is not None:
+        if record.version is not None or record.goes_back:
             self._publish(state, changed=record.target)
         self._write_what_is_owed()
         self._tell_left(folder.tidy())

@@ -87,5 +87,11 @@ class Record:
         )
 
     @property
+    def goes_back(self) -> bool:
+        """Whether it takes the incumbent out: for `version`, or for none. A rollback that came too late takes out
+        nothing, and is remembered."""
+        return bool(self.rollbacks) and self.decision.reason is not Reason.INCUMBENT_GONE
+
+    @property
     def is_promotion_by_test(self) -> bool:
         return self.decision.outcome is Outcome.PROMOTE and self.decision.reason is Reason.PROVEN

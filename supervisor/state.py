@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from supervisor import agenda
 from supervisor.agenda import Agenda
-from supervisor.contract import Outcome, Reason, Tally, Version
+from supervisor.contract import Outcome, Tally, Version
 from supervisor.record import FIRST_CHAIN, Record
 from supervisor.search import fold as search_fold
 from supervisor.search.fold import SearchState
@@ -114,6 +114,6 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
 def _incumbent_after(target: TargetState, record: Record, versions: Mapping[str, Version]) -> Version | None:
     if record.promoted and record.version is not None:
         return versions[record.version]
-    if record.decision.reason is Reason.MANUAL_ROLLBACK and record.version is not None:
-        return versions[record.version]
+    if record.goes_back:
+        return versions[record.version] if record.version is not None else None
     return target.incumbent

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from supervisor.contract import Json
@@ -24,6 +25,17 @@ class Events:
         self._announce = announce
         self._lock = threading.Lock()
         self._begun = False
+
+    def write_once(self, event: str, reason: str, key: str, **details: Json) -> None:
+        """For what a restart would tell again: nothing where a line with this `key` stands already."""
+        mark = durable.canonical_json({"key": key})[1:-1]
+        if not any(mark in line for line in self._whole_lines()):
+            self.write(event, reason, key=key, **details)
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        for path in (self._path, self._path.with_name(PREVIOUS_NAME)):
+            with contextlib.suppress(OSError), path.open("rb") as stream:
+                yield from (line for line in stream if line.endswith(b"\n"))
 
     def write(self, event: str, reason: str, **details: Json) -> None:
         """One line: event, reason, at, and the details. `reason` is a sentence for people."""

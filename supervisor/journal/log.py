@@ -28,6 +28,7 @@ LOG_NAME = log_files.LOG_NAME
 ITERATION = re.compile(rb'"iteration":(\d+)')  # as canonical JSON spells it
 END_BYTES = 1 << 16  # more than a line has
 MAKES_A_VERSION = b'"version":"'  # canonical JSON spells it so, or null
+GOES_BACK = b'"rollbacks":["'
 REMEDY = "restore it from a copy, or move the file aside to go on from the last snapshot"
 
 
@@ -109,7 +110,7 @@ def _read_latest(paths: Sequence[Path], after: int, count: int) -> tuple[Record,
 
 
 def version_records(run_dir: Path) -> Iterator[Record]:
-    """The records that make a version, in the order of the files; no other line is decoded.
+    """The records that make a version or go back from one, in the order of the files; no other line is decoded.
 
     For readers beside the supervisor: weeks of lines take them milliseconds. Raises DamagedStateError.
     """
@@ -118,9 +119,9 @@ def version_records(run_dir: Path) -> Iterator[Record]:
 
 def _version_records(paths: Sequence[Path]) -> Iterator[Record]:
     for path, number, text in LogFiles(paths).lines():
-        if MAKES_A_VERSION in text:
+        if MAKES_A_VERSION in text or GOES_BACK in text:
             record = record_of(path, number, text)
-            if record.made_version is not None:
+            if record.made_version is not None or record.rollbacks:
                 yield record
 
 

@@ -248,13 +248,19 @@ def known_versions(run_dir: Path) -> dict[str, dict[str, Version]]:
 
 
 def known_incumbents(run_dir: Path) -> dict[str, Version]:
-    """The incumbent of every target as snapshot and log have it, whatever was projected from them.
+    """The incumbent of every target as snapshot and log have it, whatever was projected from them."""
+    targets = known_targets(run_dir)
+    return {key: target.incumbent for key, target in targets.items() if target.incumbent is not None}
 
-    Only lines that make a version, or go back to one, can change it, so no other line is decoded.
+
+def known_targets(run_dir: Path) -> Mapping[str, TargetState]:
+    """Of every target the incumbent, the versions and those rolled back, as snapshot and log have them.
+
+    Only lines that make a version, or go back from one, can change them, so no other line is decoded or counted.
     """
     snapshot, _ = checkpoint.load(run_dir)
     state = snapshot.state() if snapshot is not None else State()
     for record in sorted(version_records(run_dir), key=lambda record: record.iteration):
         if record.iteration > state.iteration:
             state = fold(state, record)
-    return {key: target.incumbent for key, target in state.targets.items() if target.incumbent is not None}
+    return state.targets

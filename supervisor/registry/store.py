@@ -5,11 +5,14 @@ A file's name is the hash of its bytes, so whoever reads one can tell the right 
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import os
 import re
 import stat
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from io import BufferedReader
 from pathlib import Path
 
 from supervisor.contract import Version
@@ -86,10 +89,11 @@ class ModelStore:
         """Whether the file is there with the right bytes. Raises UnreadableFileError where nobody can tell."""
         path = self.path(sha256, suffix)
         try:
-            return durable.sha256_file(path) == sha256
+            with _regular(path, os.O_RDONLY) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
+        except MissingFileError:
+            return False
         except OSError as error:
-            if error.errno in NO_FILE:
-                return False
             raise UnreadableFileError(path, error) from error
 
     def read(self, sha256: str, suffix: str = MODEL_SUFFIX, max_bytes: int | None = None) -> bytes:
@@ -135,21 +139,32 @@ class ModelStore:
 
 
 def _read_regular(path: Path, max_bytes: int | None) -> bytes:
-    # O_NONBLOCK: a FIFO put in place of the file must not hang its reader. O_NOFOLLOW: the store has no links.
+    with _regular(path, os.O_RDONLY | os.O_NOFOLLOW) as stream:  # the store has no links
+        size = os.fstat(stream.fileno()).st_size
+        if max_bytes is not None and size > max_bytes:
+            raise OversizeFileError(f"{path}: {size} bytes, at most {max_bytes} are read")
+        return stream.read(size)
+
+
+@contextlib.contextmanager
+def _regular(path: Path, flags: int) -> Iterator[BufferedReader]:
+    """The file, open. Raises MissingFileError where none is or something else stands in its place, and OSError."""
+    # O_NONBLOCK: a FIFO put in place of the file must not hang its reader.
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise MissingFileError(
             f"{path}: no such file; only the last versions of a target keep theirs (run.retention_versions)"
         ) from error
     except OSError as error:
-        if error.errno not in NO_FILE:
+        if error.errno not in (*NO_FILE, errno.ENXIO):  # ENXIO: a socket
             raise
         raise MissingFileError(f"{path}: cannot be opened ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+    try:
+        # Looked at before a stream is made of it, which a folder would refuse with the descriptor left open.
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise MissingFileError(f"{path}: not a regular file")
-        if max_bytes is not None and status.st_size > max_bytes:
-            raise OversizeFileError(f"{path}: {status.st_size} bytes, at most {max_bytes} are read")
-        return stream.read(status.st_size)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            yield stream
+    finally:
+        os.close(descriptor)

@@ -92,5 +92,4 @@ def _confirmed_at(record: Record) -> int:
 
 
 def _changed_by_hand(record: Record) -> bool:
-    by_hand = record.decision.reason in (Reason.MANUAL_PROMOTION, Reason.MANUAL_ROLLBACK)
-    return bool(record.rollbacks) or by_hand
+    return record.goes_back or record.decision.reason in (Reason.MANUAL_PROMOTION, Reason.MANUAL_ROLLBACK)

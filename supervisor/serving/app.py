@@ -1,27 +1,35 @@
-"""The HTTP interface: routes, and every error as `{"error":{"code","message"}}`."""
+"""The HTTP interface: routes, and every error as `{"error":{"code","message"}}`, under `/v2` as `{"error": text}`."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import http
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from supervisor.contract import Json
 from supervisor.journal.identity import RunIdentity
+from supervisor.registry.server_rollbacks import Cause
 from supervisor.serving import payload
 from supervisor.serving.access import Access
-from supervisor.serving.engine import Engine
+from supervisor.serving.bodies import whole_body
+from supervisor.serving.desk import Desk
+from supervisor.serving.engine import Engine, Swap
 from supervisor.serving.errors import ApiError
+from supervisor.serving.oip_routes import OipRoutes
 from supervisor.serving.options import ServerOptions
+from supervisor.serving.waiting import infer
+
+OIP_PREFIX = "/v2"
+MAX_REASON = 300
 
 
 @dataclass
@@ -29,11 +37,12 @@ class Service:
     """What the routes work on. `identity` tells the run folder's identity, None before its first start."""
 
     engine: Engine
+    desk: Desk
     access: Access
     options: ServerOptions
     identity: Callable[[], RunIdentity | None]
     ready: Callable[[], None]  # called once everything active is loaded
-    in_flight: int = 0
+    measured: Callable[[], bytes]  # for Prometheus
 
     async def health(self, request: Request) -> JSONResponse:
         identity = self.identity()
@@ -56,89 +65,71 @@ class Service:
     async def models(self, request: Request) -> JSONResponse:
         return JSONResponse({"models": self.engine.models(), "refused": self.engine.refusals()})
 
+    async def metrics(self, request: Request) -> Response:
+        return Response(self.measured(), media_type=CONTENT_TYPE_LATEST)
+
     async def reload(self, request: Request) -> JSONResponse:
         self.access.check(request.headers)
-        target = _target(request)
-        swap = await self.engine.reload(target, payload.decode_version(await self._body(request)))
-        answer: dict[str, Json] = {
-            "archetype": request.path_params["archetype"],
-            "model_type": request.path_params["model_type"],
-            "version": swap.live.version.name,
-            "sha256": swap.live.version.model_sha256,
-            "before": swap.before,
-            "changed": swap.changed,
-        }
-        return JSONResponse(answer)
+        order = payload.decode_order(await whole_body(request, self.options), "version")
+        return _swapped(request, await self.engine.reload(_target(request), order.get("version")))
 
-    async def infer(self, request: Request) -> JSONResponse:
-        body = await self._body(request)  # whoever sends it slowly takes up nobody's room
-        with self._room():
-            version, outputs = await self.engine.infer(
-                _target(request), lambda session: payload.decode(body, session, self.options.max_rows)
-            )
-        return JSONResponse(payload.answer(version, outputs))
+    async def rollback(self, request: Request) -> JSONResponse:
+        self.access.check(request.headers)
+        order = payload.decode_order(await whole_body(request, self.options), "version", "reason")
+        target, reason = _target(request), order.get("reason", "asked for over HTTP")
+        return _swapped(
+            request, await self.engine.rollback(target, order.get("version"), Cause.MANUAL, reason[:MAX_REASON])
+        )
 
-    @contextlib.contextmanager
-    def _room(self) -> Iterator[None]:
-        if self.in_flight >= self.options.max_in_flight:
-            raise ApiError(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
-        self.in_flight += 1
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
+    async def infer(self, request: Request) -> Response:
+        body = await whole_body(request, self.options)  # whoever sends it slowly takes up nobody's room
+        slot = self.engine.slots.known(_target(request))
+        return await infer(self.desk, slot, None, is_oip=False, request=request, body=body)
 
-    async def _body(self, request: Request) -> bytes:
-        """The body whole, whatever type it says it has (curl -d says it is a form). Raises ApiError
-        (408, 413, 415)."""
-        limit = self.options.max_body_kb * 1024
-        too_large = ApiError(413, "body_too_large", f"at most {self.options.max_body_kb} kB in one request")
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise ApiError(415, "unsupported_encoding", "send the body uncompressed")
-        if int(request.headers.get("content-length", 0)) > limit:
-            raise too_large
-        data = bytearray()
-        limit_s = self.options.body_timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                async for chunk in request.stream():
-                    data += chunk
-                    if len(data) > limit:
-                        raise too_large
-        except TimeoutError as error:
-            close = {"Connection": "close"}  # or what is still to come would hold the connection open
-            raise ApiError(
-                408, "body_timeout", f"the body was not here whole within {limit_s:g} s; send it again", close
-            ) from error
-        except ClientDisconnect as error:
-            raise ApiError(400, "client_gone", "the client left before its request was whole") from error
-        return bytes(data)
+
+def _swapped(request: Request, swap: Swap) -> JSONResponse:
+    answer: dict[str, Json] = {
+        "archetype": request.path_params["archetype"],
+        "model_type": request.path_params["model_type"],
+        "version": swap.live.version.name,
+        "sha256": swap.live.version.model_sha256,
+        "before": swap.before,
+        "changed": swap.changed,
+    }
+    return JSONResponse(answer)
 
 
 def _target(request: Request) -> str:
     return f"{request.path_params['archetype']}/{request.path_params['model_type']}"
 
 
-def _api_error(_: Request, error: Exception) -> JSONResponse:
+def _told(request: Request, error: ApiError) -> JSONResponse:
+    is_oip = request.url.path == OIP_PREFIX or request.url.path.startswith(f"{OIP_PREFIX}/")
+    body = {"error": error.message} if is_oip else error.body()
+    return JSONResponse(body, error.status, headers=dict(error.headers))
+
+
+def _api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    return JSONResponse(error.body(), error.status, headers=dict(error.headers))
+    return _told(request, error)
 
 
-def _http_error(_: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = http.HTTPStatus(error.status_code)
-    body = ApiError(error.status_code, status.name.lower(), f"{status.phrase}; {_ROUTES_TEXT}").body()
-    return JSONResponse(body, error.status_code, headers=error.headers)
+    headers = dict(error.headers or {})
+    return _told(request, ApiError(error.status_code, status.name.lower(), f"{status.phrase}; {_ROUTES_TEXT}", headers))
 
 
-def _bug(_: Request, __: Exception) -> JSONResponse:
+def _bug(request: Request, __: Exception) -> JSONResponse:
     """The console gets the traceback, the client does not."""
-    return JSONResponse(ApiError(500, "internal_error", "a fault of the server; its console says more").body(), 500)
+    return _told(request, ApiError(500, "internal_error", "a fault of the server; its console says more"))
 
 
 _ROUTES_TEXT = (
-    "there are GET /health /ready /models,"
-    " POST /infer/{archetype}/{model_type} and POST /reload/{archetype}/{model_type}"
+    "there are GET /health /ready /models /metrics, POST /infer/{archetype}/{model_type},"
+    " POST /reload/{archetype}/{model_type}, POST /rollback/{archetype}/{model_type},"
+    " and the Open Inference Protocol under /v2"
 )
 
 
@@ -156,8 +147,11 @@ def build_app(service: Service) -> Starlette:
             Route("/health", service.health),
             Route("/ready", service.readiness),
             Route("/models", service.models),
+            Route("/metrics", service.metrics),
             Route("/infer/{archetype}/{model_type}", service.infer, methods=["POST"]),
             Route("/reload/{archetype}/{model_type}", service.reload, methods=["POST"]),
+            Route("/rollback/{archetype}/{model_type}", service.rollback, methods=["POST"]),
+            *OipRoutes(service.engine, service.desk, service.access, service.options).routes(OIP_PREFIX),
         ],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from supervisor.contract import Version
-from supervisor.journal.recovery import known_incumbents, known_versions
+from supervisor.journal.recovery import known_targets, known_versions
+from supervisor.registry import server_rollbacks
 from supervisor.registry.active import ActiveEntry, ActiveFile, DamagedActiveError
+from supervisor.registry.server_rollbacks import ServerRollback
 from supervisor.registry.store import UnreadableFileError
 from supervisor.serving.errors import ApiError, Refused
+from supervisor.state import TargetState
 
 T = TypeVar("T")
 
@@ -28,11 +31,13 @@ class Catalogue:
     def all_active(self) -> dict[str, Version | Refused]:
         """Every active target that has a model file, with its version or why it cannot be had. Raises ApiError.
 
-        Where the supervisor died between its commit and `active.json`, the log has the newer word.
+        Where the supervisor died between its commit and `active.json`, the log has the newer word; before both goes a
+        rollback of the server's that the log does not know yet.
         """
-        known = self._known()
+        rollbacks = server_rollbacks.read(self.run_dir).entries  # first: what is consumed meanwhile is in the log then
+        known, targets = self._known(), self._targets()
         active = dict(self._active().targets)
-        incumbents = ActiveFile.of(self._incumbents()).targets
+        incumbents = ActiveFile.of(_incumbents(targets)).targets
         for target, entry in incumbents.items():
             if target not in active or active[target].version in known.get(target, {}):
                 active[target] = entry
@@ -41,7 +46,9 @@ class Catalogue:
             if entry.interface is None:
                 continue  # an external configuration: its program is production, there is nothing to serve
             try:
-                found[target] = self._agreed(target, entry, known)
+                standing = _standing(target, entry, targets.get(target, TargetState()), rollbacks)
+                if standing is not None:
+                    found[target] = self._agreed(target, standing, known)
             except Refused as error:
                 found[target] = error
         return found
@@ -49,14 +56,36 @@ class Catalogue:
     def resolve(self, target: str, name: str | None) -> Version:
         """The named version of the target, the active one without a name. Raises ApiError."""
         if name is None:
+            rollbacks = server_rollbacks.read(self.run_dir).entries
             entry = self._active().targets.get(target)
             if entry is None:
                 raise ApiError(404, "not_active", f"{target[:200]}: active.json names no version of it")
+            if any((item.target, item.version) == (target, entry.version) for item in rollbacks):
+                entry = _standing(target, entry, self._targets().get(target, TargetState()), rollbacks)
+            if entry is None:
+                raise ApiError(404, "not_active", f"{target[:200]}: rolled back, with no version left to go back to")
             return self._agreed(target, entry, self._known())
         version = self._known().get(target, {}).get(name)
         if version is None:
             raise ApiError(404, "unknown_version", f"{target[:200]}: log and snapshot know no version {name[:100]!r}")
+        if name in self._gone(target):
+            raise ApiError(409, "rolled_back", f"{target}: {name} was rolled back and never comes back")
         return version
+
+    def way_back(self, target: str, version: str) -> Version:
+        """What was served before that version and may come back. Raises ApiError (409) where there is nothing."""
+        state, gone = self._targets().get(target, TargetState()), {*self._gone(target), version}
+        before = [name for name in dict.fromkeys(reversed(state.history)) if name not in gone]
+        if not before:
+            raise ApiError(409, "no_way_back", f"{target}: there is no version before {version} to go back to")
+        return state.versions[before[0]]
+
+    def _gone(self, target: str) -> set[str]:
+        """Names of the target's versions that were rolled back, by the supervisor or here."""
+        entries = server_rollbacks.read(self.run_dir).entries
+        state = self._targets().get(target, TargetState())
+        waiting = server_rollbacks.judge(entries, {target: state}).waiting
+        return {*state.rolled_back, *(entry.version for entry in waiting)}
 
     def _agreed(self, target: str, entry: ActiveEntry, known: KnownVersions) -> Version:
         version = known.get(target, {}).get(entry.version)
@@ -81,11 +110,28 @@ class Catalogue:
     def _known(self) -> KnownVersions:
         return self._from_log(known_versions)
 
-    def _incumbents(self) -> Mapping[str, Version]:
-        return self._from_log(known_incumbents)
+    def _targets(self) -> Mapping[str, TargetState]:
+        return self._from_log(known_targets)
 
     def _from_log(self, read: Callable[[Path], T]) -> T:
         try:
             return read(self.run_dir)
         except Exception as error:  # a log being rotated, damaged or unreadable: whatever is live stays live
             raise ApiError(503, "log_unreadable", f"log and snapshot cannot be read: {str(error)[:300]}") from error
+
+
+def _standing(
+    target: str, entry: ActiveEntry, state: TargetState, rollbacks: Sequence[ServerRollback]
+) -> ActiveEntry | None:
+    """What is active where `active.json` names `entry`: that, or what was gone back to."""
+    active: str | None = entry.version
+    if entry.version in state.rolled_back:  # the supervisor died before it wrote active.json anew
+        active = state.incumbent.name if state.incumbent is not None else None
+    active = server_rollbacks.in_production(active, server_rollbacks.judge(rollbacks, {target: state}).waiting, state)
+    if active is None or active == entry.version:
+        return entry if active is not None else None
+    return ActiveFile.of({target: state.versions[active]}).targets[target]
+
+
+def _incumbents(targets: Mapping[str, TargetState]) -> dict[str, Version]:
+    return {key: target.incumbent for key, target in targets.items() if target.incumbent is not None}

@@ -4,13 +4,14 @@ assignment, after everything that could fail has been done aside."""
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from supervisor.contract import Json, Version
+from supervisor.errors import IncumbentError
+from supervisor.registry import server_rollbacks
+from supervisor.registry.server_rollbacks import Cause, ServerRollback
 from supervisor.registry.store import (
     DamagedFileError,
     MissingFileError,
@@ -21,31 +22,12 @@ from supervisor.registry.store import (
 from supervisor.serving import session as sessions
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.errors import ApiError, Refused, refused
-from supervisor.serving.leash import Leash, on_leash
+from supervisor.serving.leash import Leash, on_leash, release_memory
+from supervisor.serving.oip import Reader
 from supervisor.serving.options import ServerOptions
-from supervisor.serving.session import Arrays, Session
-
-_INLINE_ROWS = 8  # running so few rows costs less than handing them to a thread
-
-
-@dataclass(frozen=True)
-class Served:
-    """One version, loaded."""
-
-    version: Version
-    session: Session
-    loaded_at: str
-
-
-@dataclass
-class Slot:
-    """One target: what is live, the version before it kept warm, and why the last reload was refused."""
-
-    live: Served | None = None
-    previous: Served | None = None
-    refusal: ApiError | None = None
-    refused_version: str | None = None
-    requests: int = 0  # to the live version
+from supervisor.serving.served import Served, Slot, is_named
+from supervisor.serving.session import Session
+from supervisor.serving.slots import Slots, oip_name
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class Swap:
 
 
 class Engine:
-    """Loads, swaps and runs models. All methods belong to one event loop."""
+    """Loads and swaps models. All methods belong to one event loop."""
 
     def __init__(
         self,
@@ -72,32 +54,32 @@ class Engine:
         self._store = ModelStore(catalogue.run_dir)
         self._announce = announce
         self._now_text = now_text
-        self._reloading = asyncio.Lock()
-        self.slots: dict[str, Slot] = {}
+        self._loading = asyncio.Lock()  # one model at a time: the cores are needed for answers
+        self.slots = Slots()
+        self._tidying: asyncio.Future[None] | None = None  # the last one: a future that nobody holds may vanish
 
     async def load_active(self) -> None:
         """Load every active version; what is refused is announced and does not keep the others from serving."""
-        async with self._reloading:
+        try:
+            active = await asyncio.to_thread(self._catalogue.all_active)
+        except ApiError as error:
+            self._announce(f"nothing is served yet: {error.message}")
+            return
+        for target, version in sorted(active.items()):
+            slot = self.slots.made(target)
             try:
-                active = await asyncio.to_thread(self._catalogue.all_active)
+                if isinstance(version, Refused):
+                    raise version
+                slot.live = await self._load(target, version)
             except ApiError as error:
-                self._announce(f"nothing is served yet: {error.message}")
-                return
-            for target, version in sorted(active.items()):
-                slot = self.slots.setdefault(target, Slot())
-                try:
-                    if isinstance(version, Refused):
-                        raise version
-                    slot.live = await self._load(version)
-                except ApiError as error:
-                    self._refuse(target, slot, version.name if isinstance(version, Version) else None, error)
-                else:
-                    self._announce(f"{target}: serving {slot.live.version.name}")
+                self._refuse(slot, version.name if isinstance(version, Version) else None, error)
+            else:
+                self._announce(f"{target}: serving {slot.live.version.name}")
 
     async def reload(self, target: str, name: str | None) -> Swap:
         """Make the active (or the named) version live. Raises ApiError, with what was live still live."""
-        async with self._reloading:
-            slot = self.slots.get(target, Slot())
+        slot = self.slots.get(target) or Slot(target)
+        async with slot.lock:
             wanted = name
             try:
                 version = await asyncio.to_thread(self._catalogue.resolve, target, name)
@@ -105,45 +87,68 @@ class Engine:
                 served = await self._served(slot, version)
             except ApiError as error:
                 if isinstance(error, Refused) or (slot.live is not None and error.status == 503):
-                    self.slots[target] = slot
-                    self._refuse(target, slot, wanted, error)
+                    self._refuse(self.slots.made(target), wanted, error)
                 raise
-            self.slots[target] = slot
-            return await self._flip(target, slot, served)
+            return await self._flip(self.slots.made(target), served)
 
-    async def infer(self, target: str, decode: Callable[[Session], Arrays]) -> tuple[str, Arrays]:
-        """Version name and outputs for the rows that `decode` makes for the live model. Raises ApiError."""
-        slot = self.slots.get(target)
-        if slot is None:
-            raise ApiError(
-                404, "unknown_model", f"no model {target[:200]!r}; served are {sorted(self.slots) or 'none yet'}"
-            )
-        live = slot.live
-        if live is None:
-            reason = slot.refusal.message if slot.refusal else "it is being loaded"
-            raise ApiError(503, "not_loaded", f"{target} has no model loaded: {reason}", {"Retry-After": "5"})
-        inputs = decode(live.session)
-        slot.requests += 1
-        rows = len(_first(inputs))
-        outputs = (
-            live.session.run(inputs) if rows <= _INLINE_ROWS else await asyncio.to_thread(live.session.run, inputs)
+    async def rollback(self, target: str, name: str | None, cause: Cause, detail: str) -> Swap:
+        """Take the live version out of production for good, and serve the one before it. Where it is kept warm, that is
+        done as soon as the disk has it. Doing it again for the same `name` changes nothing. Raises ApiError.
+        """
+        slot = self.slots.known(target)
+        async with slot.lock:
+            live = slot.serving()
+            if name is not None and not is_named(live.version, name):
+                if name in slot.gone:
+                    return Swap(live, live.version.name, changed=False)
+                raise ApiError(409, "not_live", f"{target}: {live.version.name} is live, not {name[:100]!r}")
+            back = slot.previous
+            if back is None:
+                before = await asyncio.to_thread(self._catalogue.way_back, target, live.version.name)
+                back = await self._load(target, before)
+            await asyncio.to_thread(self._note_rollback, target, live.version, back.version, cause, detail)
+            slot.gone.add(live.version.name)
+            slot.rollbacks += 1
+            slot.live, slot.previous = back, None
+            slot.refusal = slot.refused_version = None
+            self._announce(f"{target}: {live.version.name} rolled back ({cause}), serving {back.version.name}")
+            self._let_go(live)
+            return Swap(back, live.version.name, changed=True)
+
+    def _note_rollback(self, target: str, gone: Version, back: Version, cause: Cause, detail: str) -> None:
+        entry = ServerRollback(
+            uuid.uuid4().hex, target, gone.name, gone.model_sha256, back.name, cause, detail, self._now_text()
         )
-        return live.version.name, outputs
+        try:
+            server_rollbacks.append(self._catalogue.run_dir, entry)
+        except (OSError, IncumbentError) as error:
+            told = f"{target}: the rollback could not be written down, so nothing was rolled back"
+            raise ApiError(503, "not_written", told, {"Retry-After": "5"}) from error
+
+    async def unload(self, target: str) -> None:
+        """Stop serving a target until it is loaded again, or the server starts anew. Raises ApiError (404)."""
+        slot = self.slots.known(target)
+        async with slot.lock:
+            if slot.live is not None:
+                self._announce(f"{target}: {slot.live.version.name} unloaded, nothing is served for it")
+            self._let_go(slot.live, slot.previous)
+            slot.live = slot.previous = None
+            slot.refusal, slot.refused_version = ApiError(503, "not_loaded", "it was unloaded"), None
 
     def models(self) -> list[dict[str, Json]]:
         """The live models, for `/models`."""
-        return [_listed(target, slot, slot.live) for target, slot in sorted(self.slots.items()) if slot.live]
+        return [_listed(slot, slot.live) for slot in self.slots if slot.live]
 
     def refusals(self) -> list[dict[str, Json]]:
         """Targets whose last reload was refused, for `/models`."""
         return [
             {
-                **_key(target),
+                **_key(slot.target),
                 "version": slot.refused_version,
                 "code": slot.refusal.code,
                 "message": slot.refusal.message,
             }
-            for target, slot in sorted(self.slots.items())
+            for slot in self.slots
             if slot.refusal
         ]
 
@@ -151,13 +156,14 @@ class Engine:
         for warm in (slot.live, slot.previous):
             if warm is not None and warm.version == version:
                 return warm
-        return await self._load(version)
+        return await self._load(slot.target, version)
 
-    async def _load(self, version: Version) -> Served:
-        loaded = await on_leash(
-            lambda leash: self._build(version, leash), self._options.load_timeout_s, f"load-{version.name}"
-        )
-        return Served(version, loaded, self._now_text())
+    async def _load(self, target: str, version: Version) -> Served:
+        async with self._loading:
+            loaded = await on_leash(
+                lambda leash: self._build(version, leash), self._options.load_timeout_s, f"load-{version.name}"
+            )
+        return Served(version, loaded, self._now_text(), Reader(oip_name(target), loaded, self._options.max_rows))
 
     def _build(self, version: Version, leash: Leash) -> Session:
         """Runs aside, on the leash."""
@@ -175,25 +181,35 @@ class Engine:
             raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
         return sessions.build(data, version.interface, self._options.max_rows, leash)
 
-    async def _flip(self, target: str, slot: Slot, served: Served) -> Swap:
+    async def _flip(self, slot: Slot, served: Served) -> Swap:
         before = slot.live
         slot.refusal = slot.refused_version = None
         if served is before:
             return Swap(served, before.version.name, changed=False)
-        slot.previous, slot.live, slot.requests = before, served, 0
+        dropped, slot.previous, slot.live = slot.previous, before, served
+        slot.swaps += before is not None
         name = served.version.name
-        self._announce(f"{target}: {before.version.name} -> {name}" if before else f"{target}: serving {name}")
-        await asyncio.to_thread(sessions.release_memory)
+        self._announce(
+            f"{slot.target}: {before.version.name} -> {name}" if before else f"{slot.target}: serving {name}"
+        )
+        if dropped is not None and dropped is not served:
+            self._let_go(dropped)
         return Swap(served, before.version.name if before else None, changed=True)
 
-    def _refuse(self, target: str, slot: Slot, name: str | None, error: ApiError) -> None:
+    def _let_go(self, *dropped: Served | None) -> None:
+        """Free what is served no more, in a thread: nobody waits for that."""
+        gone = [served.session for served in dropped if served is not None]
+
+        def free() -> None:
+            gone.clear()
+            release_memory()
+
+        self._tidying = asyncio.get_running_loop().run_in_executor(None, free)
+
+    def _refuse(self, slot: Slot, name: str | None, error: ApiError) -> None:
         slot.refusal, slot.refused_version = error, name
         kept = f"{slot.live.version.name} keeps serving" if slot.live else "nothing is served for it"
-        self._announce(f"{target}: {name or 'the active version'} refused, {kept}: {error.message}")
-
-
-def _first(arrays: Arrays) -> np.ndarray[Any, np.dtype[Any]]:
-    return next(iter(arrays.values()))
+        self._announce(f"{slot.target}: {name or 'the active version'} refused, {kept}: {error.message}")
 
 
 def _key(target: str) -> dict[str, Json]:
@@ -201,10 +217,10 @@ def _key(target: str) -> dict[str, Json]:
     return {"archetype": archetype, "model_type": model_type}
 
 
-def _listed(target: str, slot: Slot, live: Served) -> dict[str, Json]:
+def _listed(slot: Slot, live: Served) -> dict[str, Json]:
     interface = live.session.interface
     return {
-        **_key(target),
+        **_key(slot.target),
         "version": live.version.name,
         "iteration": live.version.iteration,
         "sha256": live.version.model_sha256,
@@ -213,5 +229,5 @@ def _listed(target: str, slot: Slot, live: Served) -> dict[str, Json]:
         "loaded_at": live.loaded_at,
         "previous": slot.previous.version.name if slot.previous else None,
         "provider": live.session.provider,
-        "requests": slot.requests,
+        "requests": live.counts.answered,
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
+import orjson
 
 from supervisor.contract import Json
+from supervisor.serving.asked import Asked, Sent, Written
 from supervisor.serving.errors import ApiError
 from supervisor.serving.session import Arrays, Session
 
@@ -18,12 +19,12 @@ _CONTINUOUS = "action"
 _CHOICES = ("values", "logits", "probabilities")
 
 
-def decode(body: bytes, session: Session, max_rows: int) -> Arrays:
-    """The model's inputs from `{"state":[..]}`, `{"states":[[..],..]}` or `{"inputs":{name:[[..],..]}}`.
+def decode(sent: Sent, session: Session, max_rows: int) -> Asked:
+    """The request of `{"state":[..]}`, `{"states":[[..],..]}` or `{"inputs":{name:[[..],..]}}`.
 
     Raises ApiError (400) saying what is wrong and where.
     """
-    form, value = _form(_object(body))
+    form, value = _form(_object(sent.body))
     shapes = session.interface.inputs
     if form == "inputs":
         if not isinstance(value, dict) or set(value) != set(shapes):
@@ -38,14 +39,18 @@ def decode(body: bytes, session: Session, max_rows: int) -> Arrays:
         arrays[name] = _rows(rows, shapes[name][1:], where, form == "state", max_rows, session.input_types[name])
     if len({len(array) for array in arrays.values()}) != 1:
         raise _bad("wrong_shape", "inputs: all inputs must have the same number of rows")
-    return arrays
+    return Asked(arrays, len(next(iter(arrays.values()))), write)
 
 
-def answer(version: str, outputs: Arrays) -> dict[str, Json]:
+def write(version: str, outputs: Arrays) -> Written:
+    return Written(orjson.dumps(answer(version, outputs), option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def answer(version: str, outputs: Arrays) -> dict[str, Any]:
     """The result of some rows: all outputs by name, and what to do per row, see `_actions`."""
     return {
         "version": version,
-        "outputs": {name: value.tolist() for name, value in outputs.items()},
+        "outputs": {name: np.ascontiguousarray(value, np.float32) for name, value in outputs.items()},
         "actions": _actions(outputs),
     }
 
@@ -63,34 +68,36 @@ def _actions(outputs: Arrays) -> Json:
     return None if chosen is None or chosen.ndim != 2 else cast(Json, chosen.argmax(axis=1).tolist())
 
 
-def decode_version(body: bytes) -> str | None:
-    """The version a reload asks for: `{"version":"v000042"}`, or an empty body or object for the active one."""
+def decode_order(body: bytes, *fields: str) -> dict[str, str]:
+    """What an order to reload or roll back says, like `{"version":"v000042"}`; an empty body says nothing."""
     if not body.strip():
-        return None
-    request = _object(body)
-    unknown = sorted(set(request) - {"version"})
+        return {}
+    order = _object(body)
+    unknown = sorted(set(order) - set(fields))
     if unknown:
-        raise _bad("unknown_field", f"unknown fields {_short(unknown)}: a reload takes version, or nothing")
-    version = request.get("version")
-    if version is not None and not isinstance(version, str):
-        raise _bad("wrong_type", "version: must be text like v000042")
-    return version
+        raise _bad("unknown_field", f"unknown fields {_short(unknown)}: this takes {', '.join(fields)}, or nothing")
+    found: dict[str, str] = {}
+    for name, value in order.items():
+        if isinstance(value, str):
+            found[name] = value
+        elif value is not None:
+            raise _bad("wrong_type", f"{name}: must be text" + (" like v000042" if name == "version" else ""))
+    return found
 
 
 def _object(body: bytes) -> dict[str, Json]:
     if not body.strip():
         raise _bad("empty_body", 'the body is empty: send {"state": [...]}')
     try:
-        request = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        request = orjson.loads(body)
+    except ValueError as error:
+        if b"NaN" in body or b"Infinity" in body or "infinity" in str(error):
+            told = "NaN, Infinity, -Infinity and numbers too large for a double are no finite numbers"
+            raise _bad("not_finite", told) from error
         raise _bad("broken_json", f"the body is not JSON: {_short(error)}") from error
     if not isinstance(request, dict):
         raise _bad("wrong_type", f"the body must be a JSON object, not a {type(request).__name__}")
     return request
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _bad("not_finite", f"{name} is neither JSON nor a finite number")
 
 
 def _form(request: Mapping[str, Json]) -> tuple[str, Json]:
@@ -117,7 +124,7 @@ def _rows(
     except OverflowError as error:
         raise _bad("not_finite", f"{where}: a number is too large") from error
     if not np.isfinite(array).all():
-        raise _bad("not_finite", f"{where}: a number is infinite or too large for {kind.__name__}")
+        raise _bad("not_finite", f"{where}: a number is too large for {kind.__name__}")
     return array
 
 

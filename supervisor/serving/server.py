@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
-import json
 import math
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import onnxruntime
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from supervisor.errors import DamagedStateError, TryAgainError
 from supervisor.journal.identity import RunIdentity, load_identity
 from supervisor.notify import Notifier
 from supervisor.serving.access import Access
 from supervisor.serving.app import Service, build_app
+from supervisor.serving.batching import Batcher
 from supervisor.serving.catalogue import Catalogue
+from supervisor.serving.connection import KEEP_ALIVE_S, Connection
+from supervisor.serving.desk import Desk
 from supervisor.serving.engine import Engine
-from supervisor.serving.errors import ApiError
 from supervisor.serving.listening import listen
+from supervisor.serving.metrics import ServerMetrics
 from supervisor.serving.options import ServerOptions
 
-KEEP_ALIVE_S = 75
 TICKS_PER_TURN = 10  # uvicorn's ticks are 0.1 s apart
-
-
-class JsonErrorProtocol(HttpToolsProtocol):
-    """uvicorn's own, but what is not even HTTP gets its answer in JSON too."""
-
-    def send_400_response(self, msg: str) -> None:
-        body = json.dumps(ApiError(400, "not_http", msg).body()).encode()
-        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[400] + head + body)
-        self.transport.close()
 
 
 class DrainingServer(uvicorn.Server):
@@ -52,6 +44,10 @@ class DrainingServer(uvicorn.Server):
         self._status = status
 
     async def on_tick(self, counter: int) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.look(now_s)
         if counter % TICKS_PER_TURN == 0:
             self._notifier.turn(self._status())
         return await super().on_tick(counter)
@@ -88,11 +84,16 @@ def run_server(
             return f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on http://{shown}:{port}"
 
         engine = Engine(Catalogue(run_dir), options, announce, _now_text)
-        service = Service(engine, access, options, lambda: _identity(run_dir), lambda: announce(status()))
+        batcher = Batcher(options.max_in_flight, options.max_rows)
+        desk = Desk(engine.slots, batcher, options)
+        metrics = ServerMetrics(engine.slots, lambda: batcher.waiting, lambda: len(server.server_state.connections))
+        service = Service(
+            engine, desk, access, options, lambda: _identity(run_dir), lambda: announce(status()), metrics.text
+        )
         config = uvicorn.Config(
             build_app(service),
             loop="uvloop",
-            http=JsonErrorProtocol,
+            http=partial(Connection, desk, options),  # type: ignore[arg-type] # called as a class would be
             ws="none",
             lifespan="on",
             log_config=None,
@@ -104,8 +105,9 @@ def run_server(
             timeout_graceful_shutdown=math.ceil(options.drain_s),
         )
         notifier.starting(f"loading the models of {run_dir}")
+        server = DrainingServer(config, notifier, status)
         try:
-            DrainingServer(config, notifier, status).run(sockets=[listener])
+            server.run(sockets=[listener])
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
             raise TryAgainError("the server could not start; what is printed above says why") from error
     announce("server stopped")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,22 +13,43 @@ import onnxruntime
 from supervisor.contract import Interface
 from supervisor.serving.errors import ApiError, refused
 from supervisor.serving.graph import check_model
-from supervisor.serving.leash import Leash
+from supervisor.serving.leash import Leash, release_memory
+
+__all__ = ["Arrays", "Session", "build", "release_memory"]
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
 _FLOAT_TYPES: Mapping[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-_PROBE_ROWS = (1, 8)
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+
+BUILD_LIMIT_S: Mapping[str, float] = {_CPU: 0.5, _CUDA: 20.0}
+"""Seconds of a core for building and probing: at least twice what the largest of our own networks take. The first
+session on a GPU loads its libraries."""
+
+_PROBE_ROWS = 32
+_PROBE_ROWS_SLOW = 8  # where a batch of the other size would take longer than the time below
+_PROBE_BATCH_S = 0.03
+_TIMED_RUNS = 5
+_TIMED_S = 0.02  # of repeated runs at one size, at most and beside the first
+# Of the largest value of an output. Products of other sizes are added up in another order.
+_TOLERANCE: Mapping[type[np.floating[Any]], float] = {np.float32: 1e-3, np.float16: 2e-2}
+_TOLERANCE_CUDA = 2e-2  # it multiplies with ten bits of mantissa where it may
 
 
 @dataclass(frozen=True)
 class Session:
-    """A model ready to run. `input_types` gives each input's numpy type."""
+    """A model ready to run. `input_types` gives each input's numpy type.
+
+    A batch of n rows takes about `seconds_per_run + n * seconds_per_row`, as measured when it was probed.
+    """
 
     runtime: onnxruntime.InferenceSession
     interface: Interface
     input_types: Mapping[str, type[np.floating[Any]]]
     provider: str
+    seconds_per_row: float = 0.0
+    seconds_per_run: float = 0.0
 
     def run(self, inputs: Arrays) -> Arrays:
         """All outputs by name, first dimension the rows of the inputs. Raises ApiError (500) where the model fails."""
@@ -45,11 +66,10 @@ class Session:
 
 def providers() -> list[str]:
     """Execution providers in order of preference: the GPU where there is one that the runtime can use."""
-    cuda = "CUDAExecutionProvider"
-    if cuda in onnxruntime.get_available_providers() and _gpu_present():
+    if _CUDA in onnxruntime.get_available_providers() and _gpu_present():
         onnxruntime.preload_dlls()
-        return [cuda, "CPUExecutionProvider"]
-    return ["CPUExecutionProvider"]
+        return [_CUDA, _CPU]
+    return [_CPU]
 
 
 def _gpu_present() -> bool:
@@ -77,6 +97,13 @@ def build(data: bytes, manifest: Interface, max_rows: int, leash: Leash) -> Sess
 
 def _build(data: bytes, manifest: Interface, max_rows: int, leash: Leash) -> Session:
     check_model(data, max_rows)
+    chosen = providers()
+    with leash.limited(BUILD_LIMIT_S[chosen[0]]):
+        session = _loaded(data, manifest, chosen, leash)
+        return _probed(session, leash)
+
+
+def _loaded(data: bytes, manifest: Interface, chosen: Sequence[str], leash: Leash) -> Session:
     options = leash.session_options
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -85,18 +112,18 @@ def _build(data: bytes, manifest: Interface, max_rows: int, leash: Leash) -> Ses
     try:
         # Constants are not folded: folding runs operators while loading, where the runtime cannot be interrupted.
         runtime = onnxruntime.InferenceSession(
-            data, options, providers=providers(), disabled_optimizers=["ConstantFolding"], enable_fallback=False
+            data, options, providers=chosen, disabled_optimizers=["ConstantFolding"], enable_fallback=False
         )
     except Exception as error:  # the runtime's errors have no common class
+        if leash.reason is not None:
+            raise refused("too_slow", leash.reason) from error
         raise refused("not_loadable", f"the runtime does not load it: {_first_line(error)}") from error
-    session = Session(
+    return Session(
         runtime=runtime,
         interface=_compared(runtime, manifest),
         input_types={value.name: _FLOAT_TYPES[value.type] for value in runtime.get_inputs()},
         provider=runtime.get_providers()[0],
     )
-    _probe(session, leash)
-    return session
 
 
 def _compared(runtime: onnxruntime.InferenceSession, manifest: Interface) -> Interface:
@@ -127,35 +154,86 @@ def _show(side: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name}{list(shape)}" for name, shape in side.items())
 
 
-def _probe(session: Session, leash: Leash) -> None:
-    """Run it on zeros, ones and seeded noise, in two batch sizes, and look at what comes out."""
+def _probed(session: Session, leash: Leash) -> Session:
+    """Run a batch of zeros, ones and seeded noise twice and some of its rows alone, and look at what comes out.
+
+    Requests of different clients are run as one batch: what a row is answered may depend on neither its company nor
+    chance.
+    """
+    noise = _probe_inputs(session)
+    first = {name: value[:1] for name, value in noise.items()}
+    one_s = min(_probe_once(session, leash, first, 1)[1] for _ in range(2))
+    rows = _PROBE_ROWS if one_s * _PROBE_ROWS < _PROBE_BATCH_S else _PROBE_ROWS_SLOW
+    batch = {name: value[:rows] for name, value in noise.items()}
+    at_batch = [_probe_once(session, leash, batch, rows) for _ in range(2)]
+    together, again = (values for values, _ in at_batch)
+    _check_same(session, together, again, "it answered the same inputs differently when they were asked again")
+    at_one = [one_s]
+    for row in (0, 1, 2, rows - 1):
+        one = {name: value[row : row + 1] for name, value in batch.items()}
+        alone, seconds = _probe_once(session, leash, one, 1)
+        at_one.append(seconds)
+        expected = [value[row : row + 1] for value in together]
+        _check_same(session, alone, expected, "a row alone was answered differently than in a batch")
+    batch_s = _best_s(session, leash, batch, rows, [seconds for _, seconds in at_batch])
+    one_s = _best_s(session, leash, first, 1, at_one)
+    per_row, per_run = _line((1, one_s), (rows, batch_s))
+    return replace(session, seconds_per_row=per_row, seconds_per_run=per_run)
+
+
+def _probe_inputs(session: Session) -> Arrays:
     noise = np.random.default_rng(0)
-    for rows in _PROBE_ROWS:
-        for fill in (np.zeros, np.ones, noise.standard_normal):
-            inputs = {
-                name: np.asarray(fill((rows, *shape[1:]))).astype(session.input_types[name])
-                for name, shape in session.interface.inputs.items()
-            }
-            _probe_once(session, leash, inputs, rows)
+    batch = {}
+    for name, shape in session.interface.inputs.items():
+        values = noise.standard_normal((_PROBE_ROWS, *shape[1:]))
+        values[0], values[1] = 0.0, 1.0
+        batch[name] = values.astype(session.input_types[name])
+    return batch
 
 
-def _probe_once(session: Session, leash: Leash, inputs: Arrays, rows: int) -> None:
+def _probe_once(session: Session, leash: Leash, inputs: Arrays, rows: int) -> tuple[Sequence[Any], float]:
+    """The outputs in the file's order, and the seconds it took."""
+    started = time.perf_counter()
     try:
         values = session.runtime.run(None, dict(inputs), leash.run_options)
     except Exception as error:  # the runtime's errors have no common class
+        if leash.reason is not None:
+            raise refused("too_slow", leash.reason) from error
         raise refused("probe_failed", f"the probe failed: {_first_line(error)}") from error
+    seconds = time.perf_counter() - started
     for (name, shape), value in zip(session.interface.outputs.items(), values, strict=True):
         if value.shape != (rows, *shape[1:]):
             raise refused("interface", f"output {name!r} came out as {list(value.shape)} for {rows} rows")
         if not np.isfinite(value).all():
             raise refused("not_finite", f"output {name!r} is not finite in the probe")
+    return values, seconds
 
 
-def release_memory() -> None:
-    """Give freed memory back to the system: glibc keeps a replaced model's for ever otherwise."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+def _check_same(session: Session, found: Sequence[Any], expected: Sequence[Any], fault: str) -> None:
+    for name, value, wanted in zip(session.interface.outputs, found, expected, strict=True):
+        share = max(_TOLERANCE[value.dtype.type], _TOLERANCE_CUDA if session.provider == _CUDA else 0.0)
+        largest = float(np.abs(wanted, dtype=np.float64).max(initial=0.0))
+        apart = float(np.abs(np.subtract(value, wanted, dtype=np.float64)).max(initial=0.0))
+        if apart > share * max(largest, 1e-3):
+            raise refused("inconsistent", f"output {name!r}: {fault} ({apart:.3g} apart, its largest is {largest:.3g})")
+
+
+def _best_s(session: Session, leash: Leash, inputs: Arrays, rows: int, taken: list[float]) -> float:
+    """The shortest of the runs taken and of some more, of none more where they are slow."""
+    end = time.perf_counter() + _TIMED_S
+    for _ in range(_TIMED_RUNS):
+        if time.perf_counter() + min(taken) > end:
+            break
+        taken = [*taken, _probe_once(session, leash, inputs, rows)[1]]
+    return min(taken)
+
+
+def _line(one: tuple[int, float], many: tuple[int, float]) -> tuple[float, float]:
+    """Seconds for each row and for each run, neither below 0, of the line through two measurements (rows, seconds)."""
+    slope = max(0.0, (many[1] - one[1]) / (many[0] - one[0]))
+    if slope * one[0] > one[1]:
+        return many[1] / many[0], 0.0
+    return slope, one[1] - slope * one[0]
 
 
 def _first_line(error: Exception) -> str:

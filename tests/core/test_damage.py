@@ -16,6 +16,7 @@ from supervisor.journal.log import LOG_NAME, encode, read_log
 from supervisor.journal.recovery import known_incumbents, known_versions
 from supervisor.journal.requests import Action, Request
 from supervisor.journal.trial_folder import TrialFolder
+from supervisor.registry import store
 from supervisor.registry.active import ActiveFile
 from tests.support.small_run import SmallRun, comparable
 from trainers import worker
@@ -208,14 +209,14 @@ def file_in_production(run, suffix, target="mage/noop"):
     return run.run_dir / "models" / f"{sha256}{suffix}", entry.version
 
 
-def cannot_be_read(path):
+def cannot_be_read(path, flags=0):
     raise OSError(errno.EIO, "Input/output error", str(path))
 
 
 def test_a_model_that_cannot_be_read_just_now_is_not_damaged(tmp_path, undisturbed, monkeypatch):
     run = started(tmp_path)
     with monkeypatch.context() as failing:
-        failing.setattr(durable, "sha256_file", cannot_be_read)
+        failing.setattr(store, "_regular", cannot_be_read)
         with pytest.raises(TryAgainError, match="does not mean that it is damaged"):
             run.run(7)
     SmallRun(run.run_dir).run(7)
@@ -228,9 +229,11 @@ def test_a_rollback_to_a_model_that_cannot_be_read_just_now_is_not_refused(tmp_p
     earlier, now = [record.version for record in read_log(run.run_dir).records if record.version][-2:]
     file = known_versions(run.run_dir)["mage/noop"][earlier].model_sha256
     requests.drop(run.run_dir, Request("back", 1, Action.ROLLBACK, "mage/noop"))
-    whole = durable.sha256_file
+    whole = store._regular
     with monkeypatch.context() as failing:
-        failing.setattr(durable, "sha256_file", lambda path: (cannot_be_read if path.stem == file else whole)(path))
+        failing.setattr(
+            store, "_regular", lambda path, flags: (cannot_be_read if path.stem == file else whole)(path, flags)
+        )
         with pytest.raises(TryAgainError, match="does not mean that it is damaged"):
             run.run(7)
     assert len(read_log(run.run_dir).records) == 6

@@ -132,8 +132,8 @@ OF_THE_ORDER = (
         (
             PROPOSE,
             "        self._patiently(partial(folder.create, spec))\n",
-            "        if request is not None:\n"
-            "            requests.done(self._parts.run_dir, request.id)\n"
+            "        if asked is not None:\n"
+            "            self._intake.accepted(asked)\n"
             "        self._patiently(partial(folder.create, spec))\n",
         ),
     ),

@@ -14,7 +14,16 @@ from supervisor.journal.log import LOG_NAME
 from tests.faults.cell import TIER_A, Cell, PromiseBrokenError
 from tests.faults.forked import dies
 from tests.faults.picture import assert_same, picture
-from tests.faults.scenario import FIRST_START, FOUR_WORKERS, SHORT, TWO_WORKERS, WITH_REQUESTS, Scenario, reference
+from tests.faults.scenario import (
+    FIRST_START,
+    FOUR_WORKERS,
+    SERVER_WENT_BACK,
+    SHORT,
+    TWO_WORKERS,
+    WITH_REQUESTS,
+    Scenario,
+    reference,
+)
 from tests.faults.wreck import assert_sound
 
 SAME = "the finished run equals the undisturbed one"
@@ -100,7 +109,7 @@ def cells(scratch: Path) -> list[Cell]:
             lambda folder, scenario=scenario: points_of(scenario, scratch),
             partial(check_kill, scenario, scratch),
         )
-        for scenario in (FIRST_START, WITH_REQUESTS, TWO_WORKERS, FOUR_WORKERS)
+        for scenario in (FIRST_START, WITH_REQUESTS, SERVER_WENT_BACK, TWO_WORKERS, FOUR_WORKERS)
     ]
     second = Cell(
         "second kill",

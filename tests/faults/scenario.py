@@ -14,6 +14,7 @@ from supervisor.journal import durable, requests
 from supervisor.journal.requests import Action, Request
 from tests.faults.forked import fork
 from tests.faults.picture import Picture, picture
+from tests.support.server_said import server_goes_back
 from tests.support.small_run import TARGETS, SmallRun, definition
 
 SETTINGS: dict[str, dict[str, object]] = {"run": {"checkpoint_interval": 3, "retention_trials": 4}}
@@ -29,6 +30,7 @@ class Scenario:
     window: int = 1
     workers: int = 1
     requests: tuple[Request, ...] = ()
+    server_left: str | None = None  # the target whose incumbent the server has rolled back
     dashboard: bool = True
     sampler: str = "spsa"
     kind: str = "tests.support.noop:NoopTarget"
@@ -48,6 +50,8 @@ class Scenario:
         run_dir.mkdir(parents=True, exist_ok=True)
         for request in self.requests:
             requests.drop(run_dir, request)
+        if self.server_left is not None:
+            server_goes_back(run_dir, self.server_left)
 
     def _supervise(self, run_dir: Path, iterations: int, requests_only: bool = False) -> None:
         settings = {**SETTINGS, "search": {"sampler": self.sampler}}
@@ -66,6 +70,7 @@ WITH_REQUESTS = Scenario(
         Request("rollback-1", 2, Action.ROLLBACK, "aggressive/noop"),
     ),
 )
+SERVER_WENT_BACK = Scenario("server went back", iterations=17, base=14, server_left="aggressive/noop")
 SHORT = Scenario("short", iterations=3, dashboard=False)
 TWO_WORKERS = Scenario("two workers", iterations=7, window=4, workers=2)
 FOUR_WORKERS = Scenario("four workers", iterations=8, window=4, workers=4)

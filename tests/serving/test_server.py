@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,9 +137,33 @@ def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(server: Ser
         assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_compressed_body_is_refused_by_name(server: ServerProcess) -> None:
-    reply = server.request("POST", INFER, b"\x1f\x8b", **{"Content-Encoding": "gzip"})
-    assert (reply.status, reply.code) == (415, "unsupported_encoding")
+def deflated(data: bytes, window: int) -> bytes:
+    packer = zlib.compressobj(wbits=window)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(("packing", "window"), [("gzip", 31), ("deflate", 15), ("deflate", -15), ("identity", 0)])
+def test_a_compressed_body_is_unpacked(server: ServerProcess, packing: str, window: int) -> None:
+    body = json.dumps({"state": STATE}).encode()
+    packed = deflated(body, window) if window else body
+    assert server.request("POST", INFER, packed, **{"Content-Encoding": packing}).body["version"] == "v000001"
+
+
+@pytest.mark.parametrize(
+    ("packing", "body", "status", "code"),
+    [
+        ("br", b"{}", 415, "unsupported_encoding"),
+        ("gzip", b"\x1f\x8b", 400, "broken_encoding"),
+        ("gzip", deflated(b"{}", 31)[:-1], 400, "broken_encoding"),
+        ("gzip", deflated(b"{}", 31) + b"more", 400, "broken_encoding"),
+        ("gzip", deflated(b" " * 50 * 2**20, 31), 413, "body_too_large"),  # 50 kB that would become 50 MB
+    ],
+)
+def test_what_cannot_be_unpacked_or_becomes_too_large_is_refused(
+    server: ServerProcess, packing: str, body: bytes, status: int, code: str
+) -> None:
+    reply = server.request("POST", INFER, body, **{"Content-Encoding": packing})
+    assert (reply.status, reply.code) == (status, code)
 
 
 def test_what_is_not_http_gets_a_json_error(server: ServerProcess) -> None:

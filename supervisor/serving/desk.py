@@ -1,0 +1,94 @@
+"""Where inference requests are read and handed on to run, whichever way they came in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from supervisor.serving import payload, raw
+from supervisor.serving.asked import BINARY_TYPE, CONTENT_TYPE, Asked, Sent, Written
+from supervisor.serving.batching import Batcher
+from supervisor.serving.errors import ApiError
+from supervisor.serving.oip import HEAD_LENGTH
+from supervisor.serving.options import ServerOptions
+from supervisor.serving.served import Served, Slot
+from supervisor.serving.session import Arrays
+from supervisor.serving.slots import Slots
+
+READ_HEADERS = frozenset({CONTENT_TYPE, HEAD_LENGTH})
+"""The headers that say how to read a body."""
+
+_OWN, _OIP, _INFER = "/infer/", "/v2/models/", "/infer"
+
+Deliver = Callable[[Written | ApiError], None]
+"""Called once, on the event loop, with the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The model that a path names, and the form of request that it takes."""
+
+    slot: Slot
+    is_oip: bool
+
+
+@dataclass(slots=True)
+class Request:
+    """What waits to be run: see `batching.Waiting`."""
+
+    inputs: Arrays
+    rows: int
+    came_s: float
+    expires_s: float
+    write: Callable[[str, Arrays], Written]
+    deliver: Deliver
+
+    def answer(self, served: Served, outputs: Arrays) -> None:
+        self.deliver(self.write(served.version.name, outputs))
+
+    def fail(self, error: ApiError) -> None:
+        self.deliver(error)
+
+
+class Desk:
+    """Belongs to one event loop."""
+
+    def __init__(self, slots: Slots, batcher: Batcher, options: ServerOptions) -> None:
+        self._slots, self._batcher, self._options = slots, batcher, options
+        self._routes: dict[bytes, Route] = {}
+
+    def route(self, path: bytes) -> Route | None:
+        """Of an inference path as it is usually written; None where it takes a closer look, or is none."""
+        found = self._routes.get(path)
+        if found is None:
+            found = self._find(path.decode("latin-1"))
+            if found is not None:  # there are never more of them than models and forms
+                self._routes[path] = found
+        return found
+
+    def _find(self, path: str) -> Route | None:
+        if path.startswith(_OWN):
+            slot = self._slots.get(path.removeprefix(_OWN))
+            return None if slot is None else Route(slot, is_oip=False)
+        if path.startswith(_OIP) and path.endswith(_INFER):
+            slot = self._slots.named(path.removeprefix(_OIP).removesuffix(_INFER))
+            return None if slot is None else Route(slot, is_oip=True)
+        return None
+
+    def ask(self, slot: Slot, version: str | None, is_oip: bool, sent: Sent, deliver: Deliver) -> None:
+        """Have it run by the live version, or the named one. Raises ApiError where it is wrong or there is no room."""
+        served = slot.serving(version)
+        asked = self._read(served, is_oip, sent)
+        limit_s = self._options.deadline_s
+        waits_s = limit_s if asked.timeout_s is None else min(asked.timeout_s, limit_s)
+        now_s = time.monotonic()
+        request = Request(asked.inputs, asked.rows, now_s, now_s + waits_s, asked.write, deliver)
+        self._batcher.submit(served, request)
+
+    def _read(self, served: Served, is_oip: bool, sent: Sent) -> Asked:
+        if is_oip:
+            return served.oip.decode(sent)
+        if sent.headers.get(CONTENT_TYPE) == BINARY_TYPE:
+            return raw.decode(sent, served.session, self._options.max_rows)
+        return payload.decode(sent, served.session, self._options.max_rows)

@@ -1,0 +1,80 @@
+"""What Prometheus reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support import onnx_models as models
+from tests.support.served_folder import TARGET, ServedFolder
+from tests.support.server_process import ServerProcess
+
+OIP = "aggressive.combat_dqn"
+STATE = {"state": [0.5] * 64}
+
+
+@pytest.fixture
+def folder(tmp_path) -> ServedFolder:
+    folder = ServedFolder(tmp_path / "run")
+    folder.promote(models.mlp(1))
+    return folder
+
+
+@pytest.fixture
+def server(folder: ServedFolder) -> Iterator[ServerProcess]:
+    with ServerProcess(folder.path) as server:
+        yield server
+
+
+def measured(server: ServerProcess) -> dict[tuple[str, ...], float]:
+    """By name and label values."""
+    with urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+        assert answer.headers["content-type"].startswith("text/plain; version=")
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items(), key=lambda item: item[0] == "le"))): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_requests_rows_batches_and_their_time_are_counted_by_model_and_version(server: ServerProcess) -> None:
+    server.post(f"/infer/{TARGET}", STATE)
+    server.post(f"/infer/{TARGET}", {"states": [STATE["state"]] * 3})
+    server.post(f"/infer/{TARGET}", {"states": []})  # never let in
+    found = measured(server)
+    assert found["nv_inference_request_success", OIP, "v000001"] == 2
+    assert found["nv_inference_request_failure", OIP, "v000001"] == 0
+    assert found["nv_inference_count", OIP, "v000001"] == 4
+    assert found["nv_inference_exec_count", OIP, "v000001"] == 2
+    whole, inside = (found[f"nv_inference_{part}_duration_us", OIP, "v000001"] for part in ("request", "compute_infer"))
+    assert whole >= inside > 0
+    assert found["incumbent_request_seconds_bucket", TARGET, "v000001", "+Inf"] == 2
+    assert found["incumbent_request_seconds_sum", TARGET, "v000001"] == pytest.approx(whole / 1e6)
+    assert found["incumbent_model_info", TARGET, "v000001"] == 1
+    assert found["incumbent_connections",] >= 1
+
+
+def test_a_swap_and_a_refusal_show(server: ServerProcess, folder: ServedFolder) -> None:
+    folder.promote(models.mlp(2))
+    server.post(f"/reload/{TARGET}")
+    found = measured(server)
+    assert found["incumbent_swaps_total", TARGET] == 1
+    assert found["incumbent_model_info", TARGET, "v000002"] == 1
+    assert ("incumbent_model_info", TARGET, "v000001") not in found
+    folder.promote(models.nan_weights())
+    server.post(f"/reload/{TARGET}")
+    assert measured(server)["incumbent_reload_refused", TARGET] == 1
+
+
+def test_what_clients_invent_makes_no_rows(server: ServerProcess) -> None:
+    before = measured(server).keys()
+    for number in range(20):
+        server.post(f"/infer/invented/{number}", STATE)
+        server.get(f"/v2/models/invented.{number}/ready")
+    assert measured(server).keys() == before
