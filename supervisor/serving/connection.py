@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from functools import partial
 from typing import Any, ClassVar, cast
 
+import httptools
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from supervisor.serving.asked import Sent, Written
-from supervisor.serving.desk import READ_HEADERS, Desk, Route
+from supervisor.serving.desk import READ_HEADERS, Desk, Request, Route
 from supervisor.serving.errors import ApiError
 from supervisor.serving.options import ServerOptions
 
@@ -26,19 +26,24 @@ MAX_HEAD_BYTES = 64 * 1024
 LINGER_S = 1.0
 KEEP_ALIVE_S = 75
 _OK = STATUS_LINE[200]
+_LOOKED_AT = READ_HEADERS | {b"content-length", b"expect", b"content-encoding", b"upgrade"}
 _log = logging.getLogger(__name__)
 
 
-class Turn:
+class Turn(Request):
     """A request that is answered here, in the order in which they came."""
 
-    __slots__ = ("answer", "body", "headers", "keep_alive", "route", "size_bytes")
+    __slots__ = ("body", "connection", "headers", "keep_alive", "route", "size_bytes", "told")
 
-    def __init__(self, route: Route, keep_alive: bool, headers: dict[bytes, bytes]) -> None:
-        self.route, self.keep_alive, self.headers = route, keep_alive, headers
+    def __init__(self, connection: Connection, route: Route, keep_alive: bool, headers: dict[bytes, bytes]) -> None:
+        self.connection, self.route, self.keep_alive, self.headers = connection, route, keep_alive, headers
         self.body: bytes | bytearray = b""
         self.size_bytes = 0
-        self.answer: bytes | None = None
+        self.told: Written | ApiError | None = None
+
+    def deliver(self, told: Written | ApiError) -> None:
+        self.told = told
+        self.connection.tell()
 
 
 class _Busy:
@@ -84,7 +89,13 @@ class Connection(HttpToolsProtocol):
         if self._over:
             return
         self.heard_s = self.loop.time()
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # there is nothing to upgrade to, so the request is answered as it is
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self.began_s is not None and self._head_bytes >= 0:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -104,11 +115,13 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         self.headers.append((name, value))
+        if name not in _LOOKED_AT:
+            return
         if name in READ_HEADERS:
             self._read_headers[name] = value
         elif name == b"content-length":
             self._odd = self._odd or not value.isdigit() or int(value) > self._max_body_bytes
-        elif name in _ODD_HEADERS:
+        else:
             self._odd = True
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
@@ -119,7 +132,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = -1
         route = self._desk.route(self.url) if self._is_plain() else None
         if route is not None:
-            self._turn = Turn(route, self.parser.should_keep_alive(), self._read_headers)
+            self._turn = Turn(self, route, self.parser.should_keep_alive(), self._read_headers)
             self._turns.append(self._turn)
             return
         self.began_s = None  # the application watches its bodies itself
@@ -155,12 +168,12 @@ class Connection(HttpToolsProtocol):
         self._turn = self.began_s = None
         try:
             sent = Sent(bytes(turn.body), turn.headers)
-            self._desk.ask(turn.route.slot, None, turn.route.is_oip, sent, partial(self._told, turn))
+            self._desk.ask(turn.route.slot, None, turn.route.is_oip, sent, turn)
         except ApiError as error:
-            self._told(turn, error)
+            turn.deliver(error)
         except Exception:
             _log.exception("an inference request met a fault of the server")
-            self._told(turn, ApiError(500, "internal_error", "a fault of the server; its console says more"))
+            turn.deliver(ApiError(500, "internal_error", "a fault of the server; its console says more"))
 
     def _is_plain(self) -> bool:
         return (
@@ -175,22 +188,22 @@ class Connection(HttpToolsProtocol):
 
     # answers
 
-    def _told(self, turn: Turn, told: Written | ApiError) -> None:
-        keep_alive = turn.keep_alive and not self._leaving
-        head = self._common_head() if keep_alive else self._common_head() + b"connection: close\r\n"
-        turn.answer = answered(told, turn.route.is_oip, head)
-        turn.keep_alive = keep_alive
-        while self._turns and (answer := self._turns[0].answer) is not None:
-            last = self._turns.popleft()
+    def tell(self) -> None:
+        """Write the answers that are there, up to the first that is not."""
+        turns = self._turns
+        while turns and (told := turns[0].told) is not None:
+            turn = turns.popleft()
             self.server_state.total_requests += 1
             if self.transport.is_closing():
                 continue
-            self.transport.write(answer)
-            if not last.keep_alive:
+            stays = turn.keep_alive and not self._leaving
+            head = self._common_head() if stays else self._common_head() + b"connection: close\r\n"
+            self.transport.write(answered(told, turn.route.is_oip, head))
+            if not stays:
                 self.transport.close()
         if self.flow.write_paused:
             self.flow.pause_reading()  # whoever does not read is not read from
-        if self.pipeline and not self._turns:
+        if self.pipeline and not turns:
             self._start_asgi_task(*self.pipeline.pop())
 
     def resume_writing(self) -> None:
@@ -252,9 +265,6 @@ class Connection(HttpToolsProtocol):
         self._leaving = True
         if not self._turns and self.began_s is None:
             super().shutdown()
-
-
-_ODD_HEADERS: frozenset[bytes] = frozenset({b"expect", b"content-encoding", b"upgrade"})
 
 
 def answered(told: Written | ApiError, is_oip: bool, head: bytes) -> bytes:

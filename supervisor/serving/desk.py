@@ -21,9 +21,6 @@ READ_HEADERS = frozenset({CONTENT_TYPE, HEAD_LENGTH})
 
 _OWN, _OIP, _INFER = "/infer/", "/v2/models/", "/infer"
 
-Deliver = Callable[[Written | ApiError], None]
-"""Called once, on the event loop, with the answer."""
-
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -33,22 +30,28 @@ class Route:
     is_oip: bool
 
 
-@dataclass(slots=True)
 class Request:
-    """What waits to be run: see `batching.Waiting`."""
+    """What waits to be run, see `batching.Waiting`. Whoever asks makes one that knows where the answer goes, and the
+    desk fills it in.
+    """
+
+    __slots__ = ("came_s", "expires_s", "inputs", "rows", "write")
 
     inputs: Arrays
     rows: int
     came_s: float
     expires_s: float
     write: Callable[[str, Arrays], Written]
-    deliver: Deliver
 
     def answer(self, served: Served, outputs: Arrays) -> None:
         self.deliver(self.write(served.version.name, outputs))
 
     def fail(self, error: ApiError) -> None:
         self.deliver(error)
+
+    def deliver(self, told: Written | ApiError) -> None:
+        """Called once, on the event loop, with the answer."""
+        raise NotImplementedError
 
 
 class Desk:
@@ -76,14 +79,13 @@ class Desk:
             return None if slot is None else Route(slot, is_oip=True)
         return None
 
-    def ask(self, slot: Slot, version: str | None, is_oip: bool, sent: Sent, deliver: Deliver) -> None:
+    def ask(self, slot: Slot, version: str | None, is_oip: bool, sent: Sent, request: Request) -> None:
         """Have it run by the live version, or the named one. Raises ApiError where it is wrong or there is no room."""
-        served = slot.serving(version)
-        asked = self._read(served, is_oip, sent)
+        served = slot.serving(version) if version is not None or slot.live is None else slot.live
+        request.inputs, request.rows, request.write, timeout_s = self._read(served, is_oip, sent)
         limit_s = self._options.deadline_s
-        waits_s = limit_s if asked.timeout_s is None else min(asked.timeout_s, limit_s)
-        now_s = time.monotonic()
-        request = Request(asked.inputs, asked.rows, now_s, now_s + waits_s, asked.write, deliver)
+        request.came_s = now_s = time.monotonic()
+        request.expires_s = now_s + (limit_s if timeout_s is None else min(timeout_s, limit_s))
         self._batcher.submit(served, request)
 
     def _read(self, served: Served, is_oip: bool, sent: Sent) -> Asked:

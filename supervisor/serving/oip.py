@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ class Plan:
     heads: dict[str, tuple[bytes, tuple[tuple[bytes, bytes], ...]]] = field(default_factory=dict)
     """By version: the answer's JSON and its length, where every output is binary."""
 
+    @cached_property
+    def binary_bytes(self) -> int:
+        return sum(tensor.binary_bytes or 0 for tensor in self.inputs)
+
 
 class Reader:
     """Reads requests for one loaded model, whose name is `archetype.model_type`."""
@@ -68,24 +73,22 @@ class Reader:
         else:
             head = sent.body[:length]
             plan = self._kept.get(head) or self._plan(head, len(sent.body) - length)
+        if length + plan.binary_bytes != len(sent.body):
+            raise bad(
+                f"{len(sent.body) - length} bytes of binary data came, the JSON speaks of {plan.binary_bytes} bytes"
+            )
         inputs, begin = {}, length
         for tensor in plan.inputs:
             if tensor.binary_bytes is None:
                 inputs[tensor.name] = numbers(tensor)
-                continue
-            inputs[tensor.name] = np.frombuffer(sent.body, tensor.kind, count=tensor.size, offset=begin).reshape(
-                tensor.shape
-            )
-            begin += tensor.binary_bytes
-        if begin != len(sent.body):
-            raise bad(f"{len(sent.body) - length} bytes of binary data came, the head speaks of {begin - length}")
+            else:
+                part = np.frombuffer(sent.body, tensor.kind, tensor.size, begin)
+                inputs[tensor.name] = part.reshape(tensor.shape)
+                begin += tensor.binary_bytes
         return self._asked(plan, inputs)
 
     def _asked(self, plan: Plan, inputs: Arrays) -> Asked:
-        def write(version: str, outputs: Arrays) -> Written:
-            return self._write(plan, version, outputs)
-
-        return Asked(inputs, plan.rows, write, plan.timeout_s)
+        return Asked(inputs, plan.rows, partial(self._write, plan), plan.timeout_s)
 
     def _plan(self, head: bytes, binary_bytes: int) -> Plan:
         asked = read_head(head, self._name, self._session, self._max_rows, binary_bytes)
@@ -120,7 +123,7 @@ class Reader:
             if all(wanted.values()):
                 plan.heads.clear()  # of the version before
                 plan.heads[version] = kept
-        binary = [np.ascontiguousarray(outputs[name]).tobytes() for name, is_binary in wanted.items() if is_binary]
+        binary = [outputs[name].tobytes() for name, is_binary in wanted.items() if is_binary]
         return Written(b"".join((kept[0], *binary)), BINARY_TYPE, kept[1])
 
     def _answer(self, plan: Plan, version: str, outputs: Arrays) -> dict[str, Any]:

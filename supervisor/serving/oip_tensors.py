@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -30,7 +31,7 @@ class Tensor:
     binary_bytes: int | None = None
     data: Json = None
 
-    @property
+    @cached_property
     def size(self) -> int:
         return math.prod(self.shape)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import math
 import signal
 import socket
@@ -83,13 +84,17 @@ def run_server(
             loaded = len(engine.models())
             return f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on http://{shown}:{port}"
 
+        def ready() -> None:
+            # What is there now stays. Looking at it again and again would stop the event loop for 15 ms each time.
+            gc.collect()
+            gc.freeze()
+            announce(status())
+
         engine = Engine(Catalogue(run_dir), options, announce, _now_text)
         batcher = Batcher(options.max_in_flight, options.max_rows)
         desk = Desk(engine.slots, batcher, options)
         metrics = ServerMetrics(engine.slots, lambda: batcher.waiting, lambda: len(server.server_state.connections))
-        service = Service(
-            engine, desk, access, options, lambda: _identity(run_dir), lambda: announce(status()), metrics.text
-        )
+        service = Service(engine, desk, access, options, lambda: _identity(run_dir), ready, metrics.text)
         config = uvicorn.Config(
             build_app(service),
             loop="uvloop",
@@ -110,6 +115,8 @@ def run_server(
             server.run(sockets=[listener])
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
             raise TryAgainError("the server could not start; what is printed above says why") from error
+        finally:
+            batcher.close()
     announce("server stopped")
 
 
