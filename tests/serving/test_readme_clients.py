@@ -1,0 +1,34 @@
+"""The client programs of README.md, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import onnx_models as models
+from tests.support.readme import blocks
+from tests.support.served_folder import ServedFolder
+from tests.support.server_process import ServerProcess
+
+pytest.importorskip("tritonclient.http.aio")
+
+PROGRAMS = [block.text for block in blocks("python") if block.mark == "client"]
+
+
+@pytest.mark.parametrize(("number", "says"), [(0, r"v000001 \[\d \d \d\]"), (1, r"\[(\d, ){199}\d\]")])
+def test_a_client_of_the_readme_is_answered(tmp_path: Path, number: int, says: str) -> None:
+    folder = ServedFolder(tmp_path / "run")
+    folder.promote(models.mlp(1))
+    with ServerProcess(folder.path) as server:
+        program = PROGRAMS[number].replace("localhost:8080", f"127.0.0.1:{server.port}")
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(says + "\n", done.stdout)
+
+
+def test_there_is_a_test_for_each_of_them() -> None:
+    assert len(PROGRAMS) == 2
