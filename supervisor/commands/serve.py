@@ -52,7 +52,18 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
 
 def options_of(settings: Settings) -> ServerOptions:
     """The server's options from the settings; the token from its file where one is named."""
-    return ServerOptions(host=settings.serving.host, port=settings.serving.port, token=token_of(settings))
+    serving = settings.serving
+    return ServerOptions(
+        host=serving.host,
+        port=serving.port,
+        token=token_of(settings),
+        max_body_kb=serving.max_body_kb,
+        max_rows=serving.max_rows,
+        max_in_flight=serving.max_in_flight,
+        max_connections=serving.max_connections,
+        body_timeout_s=serving.body_timeout_s,
+        deadline_s=serving.deadline_s,
+    )
 
 
 def token_of(settings: Settings) -> str | None:

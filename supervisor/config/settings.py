@@ -228,6 +228,18 @@ class ServingSettings(Section):
     """Bearer token of the administrative routes; needed unless bound to loopback."""
     token_file: FilePath | None = None
     """File holding the token, readable by its owner alone."""
+    max_body_kb: Annotated[Whole, Field(ge=1)] = 1024
+    """Of one request, unpacked; more is answered 413."""
+    max_rows: Annotated[Whole, Field(ge=1)] = 256
+    """In one request, and in one batch."""
+    max_in_flight: Annotated[Whole, Field(ge=1)] = 1024
+    """Inferences that wait at a time; more are answered 503."""
+    max_connections: Annotated[Whole, Field(ge=1)] = 4096
+    """Open at a time; more are answered 503."""
+    body_timeout_s: float = Field(default=10.0, gt=0.0)
+    """For a request to arrive whole; a slower one is answered 408."""
+    deadline_s: float = Field(default=5.0, gt=0.0)
+    """That an inference may wait to be run; later it is answered 504."""
 
 
 class CurriculumSettings(Section):

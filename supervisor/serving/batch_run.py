@@ -32,10 +32,9 @@ def run_batch(served: Served, requests: Sequence[Arrays]) -> list[Arrays | ApiEr
 def _run(served: Served, inputs: Arrays, requests: int) -> Arrays:
     began_s = time.perf_counter()
     try:
-        values = served.session.runtime.run(None, dict(inputs))
+        return served.session.run(inputs)
     finally:
         served.counts.ran(requests, _rows(inputs), time.perf_counter() - began_s)
-    return dict(zip(served.session.interface.outputs, values, strict=True))
 
 
 def _parts(outputs: Arrays, rows: Sequence[int], sound: bool) -> list[Arrays | ApiError]:
@@ -58,7 +57,7 @@ def _without_the_bad(served: Served, requests: Sequence[Arrays]) -> list[Arrays 
 def _checked(outputs: Arrays) -> Arrays | ApiError:
     for name, value in outputs.items():
         if not np.isfinite(value).all():
-            return ApiError(500, "output_not_finite", f"the model's output {name!r} is not finite for this input")
+            return ApiError(422, "output_not_finite", f"the model's output {name!r} is not finite for this input")
     return outputs
 
 

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 
 from supervisor.errors import UsageError
 from supervisor.serving.errors import PortTakenError
+
+OWN_DESCRIPTORS = 128
+"""Files and pipes that a server needs besides its connections."""
+
+
+def connections_that_fit(wanted: int) -> int:
+    """How many connections the system lets this process have, at most those wanted; its own limit is raised for them.
+
+    Where descriptors run out, a new client would get no answer at all, and the models no file.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    needed = wanted + OWN_DESCRIPTORS
+    if soft != unlimited and soft < needed:
+        soft = needed if hard == unlimited else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == unlimited else max(1, min(wanted, soft - OWN_DESCRIPTORS))
 
 
 def listen(host: str, port: int) -> socket.socket:

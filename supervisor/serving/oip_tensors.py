@@ -103,7 +103,7 @@ def _inputs(
         _refuse("'inputs' must be a list of objects")
     names = [entry.get("name") for entry in given if isinstance(entry, dict)]
     for name in names:
-        if name not in shapes:
+        if not isinstance(name, str) or name not in shapes:
             _refuse(f"unexpected inference input '{str(name)[:100]}' for model '{model}'; it takes {sorted(shapes)}")
     if len(names) != len(shapes) or set(names) != set(shapes):
         _refuse(f"expected {len(shapes)} inputs but got {len(names)} inputs for model '{model}': each once")

@@ -9,6 +9,7 @@ import math
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -26,7 +27,7 @@ from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.connection import KEEP_ALIVE_S, Connection
 from supervisor.serving.desk import Desk
 from supervisor.serving.engine import Engine
-from supervisor.serving.listening import listen
+from supervisor.serving.listening import connections_that_fit, listen
 from supervisor.serving.metrics import ServerMetrics
 from supervisor.serving.options import ServerOptions
 
@@ -75,6 +76,7 @@ def run_server(
     notifier = notifier or Notifier()
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
+    options = replace(options, max_connections=connections_that_fit(options.max_connections))
     with listen(options.host, options.port) as listener:
         address, port = listener.getsockname()[:2]
         access = Access.to(address, options.token)

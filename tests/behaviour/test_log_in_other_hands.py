@@ -30,10 +30,9 @@ def lines(run):
 
 
 def events(run):
-    texts = [gzip.decompress(path.read_bytes()).decode() for path in sorted(run.run_dir.glob("events-*.jsonl.gz"))]
-    return [
-        json.loads(line) for text in [*texts, (run.run_dir / "events.jsonl").read_text()] for line in text.splitlines()
-    ]
+    rotated = [gzip.decompress(path.read_bytes()).decode() for path in sorted(run.run_dir.glob("events-*.jsonl.gz"))]
+    newest = [path.read_text() for path in run.run_dir.glob("events.jsonl")]  # none if nothing happened since
+    return [json.loads(line) for text in [*rotated, *newest] for line in text.splitlines()]
 
 
 def meddling(run, what, at):

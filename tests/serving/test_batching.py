@@ -136,6 +136,7 @@ def test_outputs_that_are_not_finite_fail_their_own_request_alone() -> None:
         batcher.submit(one, good)
         await good.ended.wait()
         assert code(bad) == "output_not_finite"
+        assert bad.told[0].status == 422  # type: ignore[union-attr]
         assert np.isfinite(values(good)).all()
         assert one.counts.batches == 1
 

@@ -279,3 +279,16 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_from(folder: Served
         assert sent < 2**28
         wire.send(asking(0))
         assert wire.read().status == 200
+
+
+def test_more_connections_than_the_system_allows_are_told_so_and_not_left_waiting(folder: ServedFolder) -> None:
+    with contextlib.ExitStack() as stack:
+        code = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))"
+        server = stack.enter_context(ServerProcess(folder.path, before=code))
+        first = [stack.enter_context(Wire(server.port)) for _ in range(32)]
+        for wire in first:
+            wire.send(asking(0))
+            assert wire.read().status == 200
+        assert stack.enter_context(Wire(server.port)).read().status == 503
+        first[0].send(asking(1))
+        assert first[0].read().status == 200

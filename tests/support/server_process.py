@@ -44,9 +44,18 @@ class ServerProcess:
 
     run_dir: Path
     options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
+    before: str = ""  # Python that its process runs first
 
     def __enter__(self) -> ServerProcess:
-        arguments = [sys.executable, "-W", "error", "-c", _PROGRAM, str(self.run_dir), json.dumps(asdict(self.options))]
+        arguments = [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            self.before + _PROGRAM,
+            str(self.run_dir),
+            json.dumps(asdict(self.options)),
+        ]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         self._news = threading.Condition()
