@@ -68,19 +68,21 @@ class Catalogue:
         version = self._known().get(target, {}).get(name)
         if version is None:
             raise ApiError(404, "unknown_version", f"{target[:200]}: log and snapshot know no version {name[:100]!r}")
-        if name in self._gone(target):
+        if name in self.gone(target):
             raise ApiError(409, "rolled_back", f"{target}: {name} was rolled back and never comes back")
         return version
 
     def way_back(self, target: str, version: str) -> Version:
         """What was served before that version and may come back. Raises ApiError (409) where there is nothing."""
-        state, gone = self._targets().get(target, TargetState()), {*self._gone(target), version}
-        before = [name for name in dict.fromkeys(reversed(state.history)) if name not in gone]
+        state, gone = self._targets().get(target, TargetState()), {*self.gone(target), version}
+        history = list(state.history)
+        earlier = history[: history.index(version)] if version in history else history
+        before = [name for name in reversed(earlier) if name not in gone]
         if not before:
             raise ApiError(409, "no_way_back", f"{target}: there is no version before {version} to go back to")
         return state.versions[before[0]]
 
-    def _gone(self, target: str) -> set[str]:
+    def gone(self, target: str) -> set[str]:
         """Names of the target's versions that were rolled back, by the supervisor or here."""
         entries = server_rollbacks.read(self.run_dir).entries
         state = self._targets().get(target, TargetState())

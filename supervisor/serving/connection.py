@@ -252,7 +252,8 @@ class Connection(HttpToolsProtocol):
         """Called now and then: give up a request that does not come, close a connection that is not used."""
         limit_s = self._options.body_timeout_s
         if self.began_s is not None and now_s - self.began_s > limit_s:
-            self.give_up(ApiError(408, "too_slow", f"the request was not here whole within {limit_s:g} s; try again"))
+            code = "body_timeout" if self._head_bytes < 0 else "head_timeout"
+            self.give_up(ApiError(408, code, f"the request was not here whole within {limit_s:g} s; send it again"))
         elif self._is_idle and now_s - self.heard_s > KEEP_ALIVE_S:
             self.transport.close()
 

@@ -99,11 +99,11 @@ class Engine:
         async with slot.lock:
             live = slot.serving()
             if name is not None and not is_named(live.version, name):
-                if name in slot.gone:
+                if name in slot.gone or name in await asyncio.to_thread(self._catalogue.gone, target):
                     return Swap(live, live.version.name, changed=False)
                 raise ApiError(409, "not_live", f"{target}: {live.version.name} is live, not {name[:100]!r}")
             back = slot.previous
-            if back is None:
+            if back is None or back.version.iteration > live.version.iteration:  # that one was taken out for this one
                 before = await asyncio.to_thread(self._catalogue.way_back, target, live.version.name)
                 back = await self._load(target, before)
             await asyncio.to_thread(self._note_rollback, target, live.version, back.version, cause, detail)

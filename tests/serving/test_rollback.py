@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.registry import server_rollbacks
-from supervisor.registry.server_rollbacks import Cause
+from supervisor.registry.server_rollbacks import Cause, ServerRollback
 from supervisor.serving.options import ServerOptions
 from tests.support import onnx_models as models
 from tests.support.served_folder import TARGET, ServedFolder
@@ -103,6 +103,27 @@ def test_a_swap_is_taken_back_by_the_session_that_is_still_warm(server: ServerPr
         path.unlink()  # nothing could be loaded now
     assert server.post(ROLLBACK).body["version"] == "v000003"
     assert answering(server) == "v000003"
+
+
+def test_a_version_that_was_taken_out_is_no_way_back_though_its_session_is_warm(
+    server: ServerProcess, folder: ServedFolder
+) -> None:
+    """As when the supervisor rolled back: v000002 goes live again, and v000003 is what was live before it."""
+    assert server.post(INFER, STATE).body["version"] == "v000003"
+    gone = folder.active[TARGET]
+    server_rollbacks.append(
+        folder.path, ServerRollback("x", TARGET, gone.name, gone.model_sha256, "v000002", Cause.MANUAL, "", "now")
+    )
+    assert server.post(RELOAD).body["version"] == "v000002"
+    assert server.post(ROLLBACK).body["version"] == "v000001"
+
+
+def test_asked_for_again_after_a_restart_it_is_done_already(server: ServerProcess, folder: ServedFolder) -> None:
+    order = {"version": "v000003"}
+    assert server.post(ROLLBACK, order).body["changed"]
+    with ServerProcess(folder.path) as again:
+        reply = again.post(ROLLBACK, order)
+        assert (reply.status, reply.body["version"], reply.body["changed"]) == (200, "v000002", False)
 
 
 def test_what_cannot_be_written_down_is_not_done(server: ServerProcess, folder: ServedFolder) -> None:
