@@ -21,7 +21,7 @@ LISTINGS = 100  # how often files are read again because they were renamed or co
 T = TypeVar("T")
 
 
-def _log_files(run_dir: Path) -> list[Path]:
+def log_files(run_dir: Path) -> list[Path]:
     """Rotations, then the log. Of a rotation that is being compressed the original counts, not the unfinished copy."""
     plain = sorted(path for path in run_dir.glob("training_log*.jsonl") if ROTATED.fullmatch(path.name))
     compressed = [path for path in run_dir.glob("training_log*.jsonl.gz") if path.with_suffix("") not in plain]
@@ -32,12 +32,12 @@ def _log_files(run_dir: Path) -> list[Path]:
 def settled(run_dir: Path, read: Callable[[Sequence[Path]], T]) -> T:
     """What `read` makes of the log's files; done again where somebody renamed or compressed one meanwhile."""
     for _ in range(LISTINGS):
-        paths = _log_files(run_dir)
+        paths = log_files(run_dir)
         try:
             found = read(paths)
         except FileNotFoundError:
             continue
-        if paths == _log_files(run_dir):
+        if paths == log_files(run_dir):
             return found
     raise TryAgainError(f"{run_dir / LOG_NAME} and its rotations change faster than they can be read")
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from supervisor.contract import Version
-from supervisor.journal.recovery import known_targets, known_versions
 from supervisor.registry import server_rollbacks
 from supervisor.registry.active import ActiveEntry, ActiveFile, DamagedActiveError
 from supervisor.registry.server_rollbacks import ServerRollback
 from supervisor.registry.store import UnreadableFileError
 from supervisor.serving.errors import ApiError, Refused
+from supervisor.serving.history import History
 from supervisor.state import TargetState
 
 T = TypeVar("T")
@@ -22,11 +21,12 @@ KnownVersions = Mapping[str, Mapping[str, Version]]
 """Target key to version name to version."""
 
 
-@dataclass(frozen=True)
 class Catalogue:
-    """One run folder, read anew at each question."""
+    """One run folder, looked at anew at each question."""
 
-    run_dir: Path
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self._history = History(run_dir)
 
     def all_active(self) -> dict[str, Version | Refused]:
         """Every active target that has a model file, with its version or why it cannot be had. Raises ApiError.
@@ -110,14 +110,14 @@ class Catalogue:
             raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
 
     def _known(self) -> KnownVersions:
-        return self._from_log(known_versions)
+        return self._from_log(self._history.versions)
 
     def _targets(self) -> Mapping[str, TargetState]:
-        return self._from_log(known_targets)
+        return self._from_log(self._history.targets)
 
-    def _from_log(self, read: Callable[[Path], T]) -> T:
+    def _from_log(self, read: Callable[[], T]) -> T:
         try:
-            return read(self.run_dir)
+            return read()
         except Exception as error:  # a log being rotated, damaged or unreadable: whatever is live stays live
             raise ApiError(503, "log_unreadable", f"log and snapshot cannot be read: {str(error)[:300]}") from error
 

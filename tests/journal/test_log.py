@@ -125,7 +125,7 @@ def test_a_users_own_extract_of_the_log_is_none_of_its_files(written, name):
 @pytest.mark.parametrize("read", [read_log, lambda run_dir: read_latest(run_dir, 0, 0)])
 def test_files_that_are_renamed_while_they_are_read_are_read_again(written, monkeypatch, read):
     run_dir, _, lines = written
-    real, numbers = log_files._log_files, iter((1, 2, 3))
+    real, numbers = log_files.log_files, iter((1, 2, 3))
 
     def rotated_at_once(folder):
         found = real(folder)
@@ -133,14 +133,14 @@ def test_files_that_are_renamed_while_they_are_read_are_read_again(written, monk
             found[-1].rename(run_dir / f"training_log.{number}.jsonl")
         return found
 
-    monkeypatch.setattr(log_files, "_log_files", rotated_at_once)
+    monkeypatch.setattr(log_files, "log_files", rotated_at_once)
     found = read(run_dir)
     assert getattr(found, "records", found) == tuple(lines)
 
 
 def test_lines_that_move_to_a_file_not_listed_yet_are_found(written, monkeypatch):
     run_dir, _, lines = written
-    real, lists = log_files._log_files, []
+    real, lists = log_files.log_files, []
 
     def rotated_behind_the_list(folder):
         found = real(folder)
@@ -150,7 +150,7 @@ def test_lines_that_move_to_a_file_not_listed_yet_are_found(written, monkeypatch
         lists.append(found)
         return found
 
-    monkeypatch.setattr(log_files, "_log_files", rotated_behind_the_list)
+    monkeypatch.setattr(log_files, "log_files", rotated_behind_the_list)
     assert read_log(run_dir).records == tuple(lines)
 
 
