@@ -89,7 +89,7 @@ class Engine:
                 if isinstance(error, Refused) or (slot.live is not None and error.status == 503):
                     self._refuse(self.slots.made(target), wanted, error)
                 raise
-            return await self._flip(self.slots.made(target), served)
+            return self._flip(self.slots.made(target), served)
 
     async def rollback(self, target: str, name: str | None, cause: Cause, detail: str) -> Swap:
         """Take the live version out of production for good, and serve the one before it. Where it is kept warm, that is
@@ -99,7 +99,7 @@ class Engine:
         async with slot.lock:
             live = slot.serving()
             if name is not None and not is_named(live.version, name):
-                if name in slot.gone or name in await asyncio.to_thread(self._catalogue.gone, target):
+                if name in await asyncio.to_thread(self._catalogue.gone, target):
                     return Swap(live, live.version.name, changed=False)
                 raise ApiError(409, "not_live", f"{target}: {live.version.name} is live, not {name[:100]!r}")
             back = slot.previous
@@ -107,7 +107,6 @@ class Engine:
                 before = await asyncio.to_thread(self._catalogue.way_back, target, live.version.name)
                 back = await self._load(target, before)
             await asyncio.to_thread(self._note_rollback, target, live.version, back.version, cause, detail)
-            slot.gone.add(live.version.name)
             slot.rollbacks += 1
             slot.live, slot.previous = back, None
             slot.refusal = slot.refused_version = None
@@ -181,7 +180,7 @@ class Engine:
             raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
         return sessions.build(data, version.interface, self._options.max_rows, leash)
 
-    async def _flip(self, slot: Slot, served: Served) -> Swap:
+    def _flip(self, slot: Slot, served: Served) -> Swap:
         before = slot.live
         slot.refusal = slot.refused_version = None
         if served is before:

@@ -73,7 +73,6 @@ class Slot:
     refused_version: str | None = None
     swaps: int = 0
     rollbacks: int = 0
-    gone: set[str] = field(default_factory=set)  # names of the versions that were rolled back here
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one change at a time
 
     def serving(self, version: str | None = None) -> Served:
