@@ -52,8 +52,9 @@ class ScriptedServer:
 
             def do_POST(self) -> None:
                 target = self.path.removeprefix("/reload/")
-                self.reply(*outer.reload(target))
-                outer.reloads.put(target)
+                answer = outer.reload(target)
+                outer.reloads.put(target)  # before the answer: the next order may come on another thread
+                self.reply(*answer)
 
             def reply(self, status: int, body: dict[str, object]) -> None:
                 data = json.dumps(body).encode()
