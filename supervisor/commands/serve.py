@@ -16,7 +16,7 @@ from supervisor.journal.identity import load_identity
 from supervisor.notify import Notifier
 from supervisor.search.setup import load_setup
 from supervisor.serving.errors import PortTakenError
-from supervisor.serving.options import ServerOptions
+from supervisor.serving.options import ServerOptions, WatchOptions
 from supervisor.serving.probe import Health, probe_server
 
 FIRST_START_S = 60.0
@@ -37,7 +37,13 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
     run_dir.mkdir(parents=True, exist_ok=True)
     console = Console(None)
     try:
-        run_server(run_dir, options_of(settings), console.say, Notifier.from_environment(os.environ))
+        run_server(
+            run_dir,
+            options_of(settings),
+            console.say,
+            Notifier.from_environment(os.environ),
+            WatchOptions(**settings.watch.model_dump()),
+        )
     except PortTakenError as error:
         holder = _ours_on_the_port(run_dir, settings, patience_s=FIRST_START_S if beside_run else 0.0)
         if not beside_run:

@@ -242,6 +242,35 @@ class ServingSettings(Section):
     """That an inference may wait to be run; later it is answered 504."""
 
 
+class WatchSettings(Section):
+    enabled: bool = True
+    """Whether the server watches a version that goes live against the one before it."""
+    window_s: float = Field(default=1800.0, gt=0.0)
+    """For so long after the swap, unless the outcomes decide earlier."""
+    holdback: float = Field(default=0.1, ge=0.0, le=0.9)
+    """Share of the clients, by the hash of the key they send, that stay on the version before meanwhile."""
+    canary: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """The other way round: share of the clients that get the new version before everybody does. Clients without a key
+    then stay on the version before."""
+    tolerance: float = Field(default=0.02, ge=0.0, lt=1.0)
+    """Loss in score per game that is put up with; a rollback needs proof of a greater one."""
+    alpha: float = Field(default=0.05, gt=0.0, lt=1.0)
+    """Largest probability of rolling back a version that is within the tolerance."""
+    beta: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Probability of calling a version stable that is worse than the tolerance by `futility_effect`."""
+    futility_effect: float = Field(default=0.03, gt=0.0, le=1.0)
+    min_pairs: Annotated[Positive, Field(ge=10)] = 20
+    """Pairs of outcomes before anything is concluded from them."""
+    max_pairs: Annotated[Positive, Field(ge=10)] = 3000
+    """Pairs after which a version that is not proven worse counts as stable."""
+    max_faults: Positive = 3
+    """Answers that the new version could not give (an error, NaN) and the version before could, until it is out."""
+    max_latency_ms: float = Field(default=50.0, gt=0.0)
+    """P95 of a batch; a version that is slower, and half as slow again as the one before it, is out."""
+    rollback_on_degradation: bool = True
+    """false: degradation is told on console, `/models` and metrics, and nothing is rolled back."""
+
+
 class CurriculumSettings(Section):
     enabled: bool = Field(default=True, json_schema_extra=DECIDES)
     """Whether a target's opponent gets stronger once the incumbent has outgrown it."""
@@ -279,6 +308,7 @@ class Settings(Section):
     budgets: BudgetSettings = BudgetSettings()
     resources: ResourceSettings = ResourceSettings()
     serving: ServingSettings = ServingSettings()
+    watch: WatchSettings = WatchSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
 

@@ -97,16 +97,22 @@ def verdict(plan: TestPlan, state: TestState, elapsed_s: float | None = None) ->
 
     `elapsed_s` is the time the pairs have taken; without it `plan.max_seconds` is not looked at.
     """
+    stop = stopped(plan, state, elapsed_s)
+    return None if stop is None else decision_at(plan, state, *stop)
+
+
+def stopped(plan: TestPlan, state: TestState, elapsed_s: float | None = None) -> tuple[Outcome, Reason] | None:
+    """How `verdict` would end the test, without the interval, which takes a tenth of a second after 3,000 pairs."""
     if state.n == 0:
         return None
     if log_evidence(state) >= math.log(plan.evidence_threshold):
-        return _decision(plan, state, Outcome.PROMOTE, Reason.PROVEN)
+        return Outcome.PROMOTE, Reason.PROVEN
     if futility(plan, state.n, state.S, state.Q) <= math.log(plan.beta / (1 - plan.alpha)):
-        return _decision(plan, state, Outcome.REJECT, Reason.FUTILE)
+        return Outcome.REJECT, Reason.FUTILE
     if state.n >= plan.max_pairs:
-        return _decision(plan, state, Outcome.INCONCLUSIVE, Reason.PAIRS_EXHAUSTED)
+        return Outcome.INCONCLUSIVE, Reason.PAIRS_EXHAUSTED
     if elapsed_s is not None and plan.max_seconds is not None and elapsed_s >= plan.max_seconds:
-        return _decision(plan, state, Outcome.INCONCLUSIVE, Reason.TIME_EXHAUSTED)
+        return Outcome.INCONCLUSIVE, Reason.TIME_EXHAUSTED
     return None
 
 
@@ -136,7 +142,8 @@ def correlation(state: TestState) -> float | None:
     return max(-1.0, min(1.0, covariance / math.sqrt(variance_a * variance_b)))
 
 
-def _decision(plan: TestPlan, state: TestState, outcome: Outcome, reason: Reason) -> Decision:
+def decision_at(plan: TestPlan, state: TestState, outcome: Outcome, reason: Reason) -> Decision:
+    """The test as it stands, ended in this way."""
     low, high = confidence_interval(state.batches)
     return Decision(
         rule=RULE,

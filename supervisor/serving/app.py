@@ -27,6 +27,8 @@ from supervisor.serving.errors import ApiError
 from supervisor.serving.oip_routes import OipRoutes
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.waiting import infer
+from supervisor.serving.watch_routes import WatchRoutes
+from supervisor.serving.watchman import Watchman
 
 OIP_PREFIX = "/v2"
 MAX_REASON = 300
@@ -43,6 +45,8 @@ class Service:
     identity: Callable[[], RunIdentity | None]
     ready: Callable[[], None]  # called once everything active is loaded
     measured: Callable[[], bytes]  # for Prometheus
+    watchman: Watchman
+    watching: WatchRoutes
 
     async def health(self, request: Request) -> JSONResponse:
         identity = self.identity()
@@ -129,6 +133,7 @@ def _bug(request: Request, __: Exception) -> JSONResponse:
 _ROUTES_TEXT = (
     "there are GET /health /ready /models /metrics, POST /infer/{archetype}/{model_type},"
     " POST /reload/{archetype}/{model_type}, POST /rollback/{archetype}/{model_type},"
+    " POST /outcome/{archetype}/{model_type}, POST and DELETE /shadow/{archetype}/{model_type},"
     " and the Open Inference Protocol under /v2"
 )
 
@@ -140,7 +145,8 @@ def build_app(service: Service) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await service.engine.load_active()
         service.ready()
-        yield
+        async with service.watchman.running():
+            yield
 
     app = Starlette(
         routes=[
@@ -151,6 +157,7 @@ def build_app(service: Service) -> Starlette:
             Route("/infer/{archetype}/{model_type}", service.infer, methods=["POST"]),
             Route("/reload/{archetype}/{model_type}", service.reload, methods=["POST"]),
             Route("/rollback/{archetype}/{model_type}", service.rollback, methods=["POST"]),
+            *service.watching.routes(),
             *OipRoutes(service.engine, service.desk, service.access, service.options).routes(OIP_PREFIX),
         ],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _bug},

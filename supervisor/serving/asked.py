@@ -31,6 +31,7 @@ class Asked(NamedTuple):
     rows: int
     write: Callable[[str, Arrays], Written]
     timeout_s: float | None = None  # how long it is worth waiting for, where it says so
+    id: str | None = None
 
 
 class Sent(NamedTuple):

@@ -34,7 +34,10 @@ def _run(served: Served, inputs: Arrays, requests: int) -> Arrays:
     try:
         return served.session.run(inputs)
     finally:
-        served.counts.ran(requests, _rows(inputs), time.perf_counter() - began_s)
+        took_s = time.perf_counter() - began_s
+        served.counts.ran(requests, _rows(inputs), took_s)
+        if served.watched is not None:
+            served.watched.ran(inputs, took_s)
 
 
 def _parts(outputs: Arrays, rows: Sequence[int], sound: bool) -> list[Arrays | ApiError]:

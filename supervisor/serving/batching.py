@@ -119,17 +119,23 @@ class Batcher:
 
     def _settle(self, served: Served, batch: Sequence[Waiting], results: Sequence[Arrays | ApiError]) -> None:
         now_s = time.monotonic()
+        shadow = served.shadow
         for request, result in zip(batch, results, strict=True):
+            by = served
+            if isinstance(result, ApiError) and served.watched is not None:
+                by, result = served.watched.instead(served, request.inputs, result)
             if isinstance(result, ApiError):
                 self._fail(served, request, result)
             else:
                 self.waiting -= 1
-                served.counts.done(now_s - request.came_s)
+                by.counts.done(now_s - request.came_s)
                 try:
-                    request.answer(served, result)
+                    request.answer(by, result)
                 except Exception:  # a fault of ours must not leave those behind it waiting
                     _log.exception("an answer could not be given")
                     request.fail(ApiError(500, "internal_error", "a fault of the server; its console says more"))
+                if shadow is not None:
+                    shadow.offer(served, request.inputs)
 
     def _fail(self, served: Served, request: Waiting, error: ApiError) -> None:
         self.waiting -= 1

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.serving import payload, raw
+from supervisor.serving.arms import CLIENT_KEY
 from supervisor.serving.asked import BINARY_TYPE, CONTENT_TYPE, Asked, Sent, Written
 from supervisor.serving.batching import Batcher
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip import HEAD_LENGTH
 from supervisor.serving.options import ServerOptions
+from supervisor.serving.outcomes import REQUEST_ID, Answered
 from supervisor.serving.served import Served, Slot
 from supervisor.serving.session import Arrays
 from supervisor.serving.slots import Slots
 
-READ_HEADERS = frozenset({CONTENT_TYPE, HEAD_LENGTH})
-"""The headers that say how to read a body."""
+READ_HEADERS = frozenset({CONTENT_TYPE, HEAD_LENGTH, CLIENT_KEY, REQUEST_ID})
+"""The headers that say how to read a body, and from whom it is."""
 
 _OWN, _OIP, _INFER = "/infer/", "/v2/models/", "/infer"
 
@@ -60,6 +62,7 @@ class Desk:
     def __init__(self, slots: Slots, batcher: Batcher, options: ServerOptions) -> None:
         self._slots, self._batcher, self._options = slots, batcher, options
         self._routes: dict[bytes, Route] = {}
+        self.answered = Answered()
 
     def route(self, path: bytes) -> Route | None:
         """Of an inference path as it is usually written; None where it takes a closer look, or is none."""
@@ -81,12 +84,20 @@ class Desk:
 
     def ask(self, slot: Slot, version: str | None, is_oip: bool, sent: Sent, request: Request) -> None:
         """Have it run by the live version, or the named one. Raises ApiError where it is wrong or there is no room."""
-        served = slot.serving(version) if version is not None or slot.live is None else slot.live
-        request.inputs, request.rows, request.write, timeout_s = self._read(served, is_oip, sent)
+        key = sent.headers.get(CLIENT_KEY)
+        if version is not None or slot.live is None:
+            served = slot.serving(version)
+        else:
+            served = slot.live if slot.split is None else slot.split.of(key)
+        request.inputs, request.rows, request.write, timeout_s, own_id = self._read(served, is_oip, sent)
         limit_s = self._options.deadline_s
         request.came_s = now_s = time.monotonic()
         request.expires_s = now_s + (limit_s if timeout_s is None else min(timeout_s, limit_s))
         self._batcher.submit(served, request)
+        given = sent.headers.get(REQUEST_ID)
+        if own_id is not None or given is not None:
+            name = own_id if own_id is not None else (given or b"").decode("latin-1")
+            self.answered.note(slot.target, name, served.version.name, key)
 
     def _read(self, served: Served, is_oip: bool, sent: Sent) -> Asked:
         if is_oip:

@@ -23,11 +23,15 @@ from supervisor.serving import session as sessions
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.errors import ApiError, Refused, refused
 from supervisor.serving.leash import Leash, on_leash, release_memory
+from supervisor.serving.monitoring import monitoring
 from supervisor.serving.oip import Reader
-from supervisor.serving.options import ServerOptions
+from supervisor.serving.options import ServerOptions, WatchOptions
 from supervisor.serving.served import Served, Slot, is_named
 from supervisor.serving.session import Session
+from supervisor.serving.shadow import listed
 from supervisor.serving.slots import Slots, oip_name
+from supervisor.serving.watch import Watch
+from supervisor.serving.window import Verdict
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,13 @@ class Engine:
         self,
         catalogue: Catalogue,
         options: ServerOptions,
+        watch: Watch,
         announce: Callable[[str], None],
         now_text: Callable[[], str],
     ) -> None:
         self._catalogue = catalogue
         self._options = options
+        self._watch = watch
         self._store = ModelStore(catalogue.run_dir)
         self._announce = announce
         self._now_text = now_text
@@ -75,6 +81,32 @@ class Engine:
                 self._refuse(slot, version.name if isinstance(version, Version) else None, error)
             else:
                 self._announce(f"{target}: serving {slot.live.version.name}")
+                await self._watch_on(slot, slot.live)
+
+    async def _watch_on(self, slot: Slot, live: Served) -> None:
+        """Go on with the watch over the live version that the server's end interrupted."""
+        kept = await asyncio.to_thread(self._watch.kept, slot.target)
+        if kept is None:
+            return
+        slot.baseline = kept.baseline
+        opened = kept.opened
+        if kept.verdict is not Verdict.WATCHING or (opened.new, opened.new_sha256) != _named(live.version):
+            return
+        try:
+            before = await asyncio.to_thread(self._catalogue.resolve, slot.target, opened.old)
+            if _named(before) != (opened.old, opened.old_sha256):
+                return
+            slot.previous = await self._load(slot.target, before)
+        except ApiError as error:
+            told = f"{live.version.name} is watched no more, {opened.old} cannot be had: {error.message}"
+            self._announce(f"{slot.target}: {told}")
+        else:
+            self._watch.begin(slot, live, slot.previous, kept)
+
+    async def candidate(self, target: str, name: str) -> Served:
+        """The named version, loaded and not live. Raises ApiError."""
+        slot = self.slots.known(target)
+        return await self._served(slot, await asyncio.to_thread(self._catalogue.resolve, target, name))
 
     async def reload(self, target: str, name: str | None) -> Swap:
         """Make the active (or the named) version live. Raises ApiError, with what was live still live."""
@@ -108,7 +140,9 @@ class Engine:
                 back = await self._load(target, before)
             await asyncio.to_thread(self._note_rollback, target, live.version, back.version, cause, detail)
             slot.rollbacks += 1
+            self._watch.end(slot, Verdict.ROLLED_BACK)
             slot.live, slot.previous = back, None
+            _hand_on_shadow(live, back)
             slot.refusal = slot.refused_version = None
             self._announce(f"{target}: {live.version.name} rolled back ({cause}), serving {back.version.name}")
             self._let_go(live)
@@ -130,13 +164,14 @@ class Engine:
         async with slot.lock:
             if slot.live is not None:
                 self._announce(f"{target}: {slot.live.version.name} unloaded, nothing is served for it")
+            self._watch.end(slot, Verdict.SUPERSEDED)
             self._let_go(slot.live, slot.previous)
             slot.live = slot.previous = None
             slot.refusal, slot.refused_version = ApiError(503, "not_loaded", "it was unloaded"), None
 
     def models(self) -> list[dict[str, Json]]:
         """The live models, for `/models`."""
-        return [_listed(slot, slot.live) for slot in self.slots if slot.live]
+        return [_listed(slot, slot.live, self._watch.options) for slot in self.slots if slot.live]
 
     def refusals(self) -> list[dict[str, Json]]:
         """Targets whose last reload was refused, for `/models`."""
@@ -152,7 +187,8 @@ class Engine:
         ]
 
     async def _served(self, slot: Slot, version: Version) -> Served:
-        for warm in (slot.live, slot.previous):
+        shown = slot.live.shadow if slot.live is not None else None
+        for warm in (slot.live, slot.previous, shown.candidate if shown else None):
             if warm is not None and warm.version == version:
                 return warm
         return await self._load(slot.target, version)
@@ -185,8 +221,16 @@ class Engine:
         slot.refusal = slot.refused_version = None
         if served is before:
             return Swap(served, before.version.name, changed=False)
-        dropped, slot.previous, slot.live = slot.previous, before, served
+        stays, dropped = before, slot.previous
+        if slot.split is not None and slot.split.keyless is slot.previous and slot.previous is not served:
+            stays, dropped = slot.previous, before  # a canary makes room for the next: what most are served stays
+        self._watch.end(slot, Verdict.SUPERSEDED)
+        slot.previous, slot.live = stays, served
         slot.swaps += before is not None
+        if before is not None:
+            _hand_on_shadow(before, served)
+        if stays is not None and served.version.iteration > stays.version.iteration:
+            self._watch.begin(slot, served, stays)
         name = served.version.name
         self._announce(
             f"{slot.target}: {before.version.name} -> {name}" if before else f"{slot.target}: serving {name}"
@@ -211,12 +255,22 @@ class Engine:
         self._announce(f"{slot.target}: {name or 'the active version'} refused, {kept}: {error.message}")
 
 
+def _named(version: Version) -> tuple[str, str]:
+    return version.name, version.model_sha256
+
+
+def _hand_on_shadow(before: Served, live: Served) -> None:
+    """Requests are shown on, except to a version that now answers them."""
+    shadow, before.shadow = before.shadow, None
+    live.shadow = None if shadow is None or shadow.candidate is live else shadow
+
+
 def _key(target: str) -> dict[str, Json]:
     archetype, model_type = target.split("/", 1)
     return {"archetype": archetype, "model_type": model_type}
 
 
-def _listed(slot: Slot, live: Served) -> dict[str, Json]:
+def _listed(slot: Slot, live: Served, watch: WatchOptions) -> dict[str, Json]:
     interface = live.session.interface
     return {
         **_key(slot.target),
@@ -229,4 +283,6 @@ def _listed(slot: Slot, live: Served) -> dict[str, Json]:
         "previous": slot.previous.version.name if slot.previous else None,
         "provider": live.session.provider,
         "requests": live.counts.answered,
+        "monitoring": monitoring(slot, watch),
+        "shadow": listed(live.shadow) if live.shadow else None,
     }

@@ -88,7 +88,7 @@ class Reader:
         return self._asked(plan, inputs)
 
     def _asked(self, plan: Plan, inputs: Arrays) -> Asked:
-        return Asked(inputs, plan.rows, partial(self._write, plan), plan.timeout_s)
+        return Asked(inputs, plan.rows, partial(self._write, plan), plan.timeout_s, plan.wanted.id)
 
     def _plan(self, head: bytes, binary_bytes: int) -> Plan:
         asked = read_head(head, self._name, self._session, self._max_rows, binary_bytes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from supervisor.contract import TestPlan
+
 
 @dataclass(frozen=True)
 class ServerOptions:
@@ -21,3 +23,39 @@ class ServerOptions:
     max_model_mb: int = 256  # of one model file
     load_timeout_s: float = 30.0  # for checking, building and probing one model
     drain_s: float = 10.0  # for answering what is in flight when asked to stop
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """How a version that goes live is watched; `config.settings.WatchSettings` says what each means."""
+
+    enabled: bool = True
+    window_s: float = 1800.0
+    holdback: float = 0.1
+    canary: float | None = None
+    tolerance: float = 0.02
+    alpha: float = 0.05
+    beta: float = 0.2
+    futility_effect: float = 0.03
+    min_pairs: int = 20
+    max_pairs: int = 3000
+    max_faults: int = 3
+    max_latency_ms: float = 50.0
+    rollback_on_degradation: bool = True
+
+    @property
+    def share_new(self) -> float:
+        """Of the clients that name themselves: how many get the new version."""
+        return 1.0 - self.holdback if self.canary is None else self.canary
+
+    def test(self) -> TestPlan:
+        """DESIGN 8's paired test with the roles swapped: it "promotes" the version before where the new one is worse by
+        more than the tolerance."""
+        return TestPlan(
+            alpha=self.alpha,
+            beta=self.beta,
+            min_improvement=self.tolerance,
+            futility_effect=self.futility_effect,
+            evidence_threshold=1 / self.alpha,
+            max_pairs=self.max_pairs,
+        )

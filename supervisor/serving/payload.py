@@ -24,7 +24,7 @@ def decode(sent: Sent, session: Session, max_rows: int) -> Asked:
 
     Raises ApiError (400) saying what is wrong and where.
     """
-    form, value = _form(_object(sent.body))
+    form, value = _form(object_of(sent.body))
     shapes = session.interface.inputs
     if form == "inputs":
         if not isinstance(value, dict) or set(value) != set(shapes):
@@ -47,15 +47,15 @@ def write(version: str, outputs: Arrays) -> Written:
 
 
 def answer(version: str, outputs: Arrays) -> dict[str, Any]:
-    """The result of some rows: all outputs by name, and what to do per row, see `_actions`."""
+    """The result of some rows: all outputs by name, and what to do per row, see `actions`."""
     return {
         "version": version,
         "outputs": {name: np.ascontiguousarray(value, np.float32) for name, value in outputs.items()},
-        "actions": _actions(outputs),
+        "actions": actions(outputs),
     }
 
 
-def _actions(outputs: Arrays) -> Json:
+def actions(outputs: Arrays) -> Json:
     """Per row the choice of the greatest value (of equals the first), or the numbers of a continuous action.
 
     The output that says so is called `action`, or ends with `values`, `logits` or `probabilities`; of a model with a
@@ -72,7 +72,7 @@ def decode_order(body: bytes, *fields: str) -> dict[str, str]:
     """What an order to reload or roll back says, like `{"version":"v000042"}`; an empty body says nothing."""
     if not body.strip():
         return {}
-    order = _object(body)
+    order = object_of(body)
     unknown = sorted(set(order) - set(fields))
     if unknown:
         raise _bad("unknown_field", f"unknown fields {_short(unknown)}: this takes {', '.join(fields)}, or nothing")
@@ -85,9 +85,10 @@ def decode_order(body: bytes, *fields: str) -> dict[str, str]:
     return found
 
 
-def _object(body: bytes) -> dict[str, Json]:
+def object_of(body: bytes, example: str = 'send {"state": [...]}') -> dict[str, Json]:
+    """A body that must be a JSON object. Raises ApiError (400)."""
     if not body.strip():
-        raise _bad("empty_body", 'the body is empty: send {"state": [...]}')
+        raise _bad("empty_body", f"the body is empty: {example}")
     try:
         request = orjson.loads(body)
     except ValueError as error:

@@ -12,9 +12,15 @@ from supervisor.contract import Version
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip import Reader
 from supervisor.serving.session import Session
+from supervisor.serving.tally import Tally
 
 if TYPE_CHECKING:
+    from supervisor.serving.arms import Split
     from supervisor.serving.batching import Waiting
+    from supervisor.serving.shadow import Shadow
+    from supervisor.serving.watch import Watching
+    from supervisor.serving.watched import Watched
+    from supervisor.serving.window_file import Baseline
 
 
 LATENCY_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -58,8 +64,11 @@ class Served:
     loaded_at: str
     oip: Reader
     counts: Counts = field(default_factory=Counts)
+    outcomes: Tally = field(default_factory=Tally)  # of games, as clients reported them
     queue: list[Waiting] = field(default_factory=list)  # oldest first
     running: bool = False  # a thread runs a batch of it
+    watched: Watched | None = None  # while it is new
+    shadow: Shadow | None = None  # who is shown some of its requests
 
 
 @dataclass
@@ -73,6 +82,9 @@ class Slot:
     refused_version: str | None = None
     swaps: int = 0
     rollbacks: int = 0
+    split: Split | None = None  # who gets which of the two, while the newer one is watched
+    watching: Watching | None = None  # the last watch, over or not
+    baseline: Baseline | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # one change at a time
 
     def serving(self, version: str | None = None) -> Served:

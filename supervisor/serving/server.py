@@ -29,7 +29,11 @@ from supervisor.serving.desk import Desk
 from supervisor.serving.engine import Engine
 from supervisor.serving.listening import connections_that_fit, listen
 from supervisor.serving.metrics import ServerMetrics
-from supervisor.serving.options import ServerOptions
+from supervisor.serving.options import ServerOptions, WatchOptions
+from supervisor.serving.shadows import Shadows
+from supervisor.serving.watch import Watch
+from supervisor.serving.watch_routes import WatchRoutes
+from supervisor.serving.watchman import Watchman
 
 TICKS_PER_TURN = 10  # uvicorn's ticks are 0.1 s apart
 
@@ -68,6 +72,7 @@ def run_server(
     options: ServerOptions,
     announce: Callable[[str], None],
     notifier: Notifier | None = None,
+    watched: WatchOptions | None = None,
 ) -> None:
     """Serve the folder's active models until SIGTERM or SIGINT, then answer what is in flight and return.
 
@@ -92,11 +97,23 @@ def run_server(
             gc.freeze()
             announce(status())
 
-        engine = Engine(Catalogue(run_dir), options, announce, _now_text)
+        watch = Watch(run_dir, watched or WatchOptions(), announce, _now_text)
+        engine = Engine(Catalogue(run_dir), options, watch, announce, _now_text)
+        shadows = Shadows(engine, announce, _now_text)
         batcher = Batcher(options.max_in_flight, options.max_rows)
         desk = Desk(engine.slots, batcher, options)
         metrics = ServerMetrics(engine.slots, lambda: batcher.waiting, lambda: len(server.server_state.connections))
-        service = Service(engine, desk, access, options, lambda: _identity(run_dir), ready, metrics.text)
+        service = Service(
+            engine,
+            desk,
+            access,
+            options,
+            lambda: _identity(run_dir),
+            ready,
+            metrics.text,
+            Watchman(engine, watch, announce),
+            WatchRoutes(engine, watch, shadows, desk.answered, access, options),
+        )
         config = uvicorn.Config(
             build_app(service),
             loop="uvloop",
@@ -119,6 +136,7 @@ def run_server(
             raise TryAgainError("the server could not start; what is printed above says why") from error
         finally:
             batcher.close()
+            shadows.close()
     announce("server stopped")
 
 

@@ -19,7 +19,8 @@ from supervisor.registry.store import ModelStore
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.engine import Engine, Swap
 from supervisor.serving.errors import ApiError
-from supervisor.serving.options import ServerOptions
+from supervisor.serving.options import ServerOptions, WatchOptions
+from supervisor.serving.watch import Watch
 from tests.support import onnx_models as models
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
@@ -201,7 +202,8 @@ def test_a_file_that_cannot_be_read_just_now_is_asked_for_again_and_not_refused(
         return opened(path, *options)
 
     async def reload_twice() -> tuple[ApiError, Swap]:
-        engine = Engine(Catalogue(folder.path), ServerOptions(), lambda _: None, lambda: "now")
+        watch = Watch(folder.path, WatchOptions(), lambda _: None, lambda: "now")
+        engine = Engine(Catalogue(folder.path), ServerOptions(), watch, lambda _: None, lambda: "now")
         with monkeypatch.context() as failing:
             failing.setattr(os, "open", fail)
             with pytest.raises(ApiError) as caught:

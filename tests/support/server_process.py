@@ -12,18 +12,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from supervisor.serving.options import ServerOptions
+from supervisor.serving.options import ServerOptions, WatchOptions
 
 _PROGRAM = """
 import json, sys
 from pathlib import Path
-from supervisor.serving.options import ServerOptions
+from supervisor.serving.options import ServerOptions, WatchOptions
 from supervisor.serving.server import run_server
 
 def announce(line):
     print(line, flush=True)
 
-run_server(Path(sys.argv[1]), ServerOptions(**json.loads(sys.argv[2])), announce)
+options, watched = ServerOptions(**json.loads(sys.argv[2])), WatchOptions(**json.loads(sys.argv[3]))
+run_server(Path(sys.argv[1]), options, announce, watched=watched)
 """
 
 
@@ -45,6 +46,7 @@ class ServerProcess:
     run_dir: Path
     options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
     before: str = ""  # Python that its process runs first
+    watched: WatchOptions = field(default_factory=WatchOptions)
 
     def __enter__(self) -> ServerProcess:
         arguments = [
@@ -55,6 +57,7 @@ class ServerProcess:
             self.before + _PROGRAM,
             str(self.run_dir),
             json.dumps(asdict(self.options)),
+            json.dumps(asdict(self.watched)),
         ]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
