@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from supervisor.serving.served import LATENCY_BOUNDS_S, Counts, Served
 from supervisor.serving.slots import Slots, oip_name
+from supervisor.serving.watch_metrics import watch_metrics
 
 _US = 1e6
 _TRITON: tuple[tuple[str, str, Callable[[Counts], float]], ...] = (
@@ -64,6 +65,7 @@ class ServerMetrics(Collector):
         yield GaugeMetricFamily("incumbent_requests_waiting", "Inferences that wait to be run.", self._waiting())
         yield GaugeMetricFamily("incumbent_connections", "Open connections.", self._connections())
         yield from self._of_requests(live)
+        yield from watch_metrics([(slot, slot.live) for slot in self._slots if slot.live is not None])
 
     def _of_requests(self, live: list[tuple[str, Served]]) -> Iterator[Metric]:
         """Of the live version: they begin anew with it."""

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import onnx_models as models
+from tests.support.players import until
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
@@ -78,3 +79,23 @@ def test_what_clients_invent_makes_no_rows(server: ServerProcess) -> None:
         server.post(f"/infer/invented/{number}", STATE)
         server.get(f"/v2/models/invented.{number}/ready")
     assert measured(server).keys() == before
+
+
+def test_watch_outcomes_and_shadow_are_there(server: ServerProcess, folder: ServedFolder) -> None:
+    folder.promote(models.mlp(2))
+    server.post(f"/reload/{TARGET}")
+    folder.commit(models.mlp(3))
+    server.post(f"/shadow/{TARGET}", {"version": "v000003", "share": 1})
+    server.post(f"/infer/{TARGET}", STATE)
+    games = [{"version": f"v00000{number}", "score": number - 1} for number in (1, 2)] * 10
+    server.post(f"/outcome/{TARGET}", {"outcomes": games})
+    until(lambda: measured(server)["incumbent_shadow_requests_total", TARGET, "v000003"] == 1)
+    found, new = measured(server), (TARGET, "v000002")
+    assert found["incumbent_outcomes_total", *new] == 10
+    assert found["incumbent_outcome_score_mean", *new] == 1.0
+    assert (found["incumbent_watched", *new], found["incumbent_watch_pairs", *new]) == (1, 10)
+    assert found["incumbent_watch_loss", *new] == -1.0
+    assert 0 < found["incumbent_watch_evidence", *new] < 1
+    assert found["incumbent_watch_faults", *new] == 0
+    assert 0 <= found["incumbent_shadow_agreement", TARGET, "v000003"] <= 1
+    assert found["incumbent_shadow_failures_total", TARGET, "v000003"] == 0

@@ -228,3 +228,21 @@ def fixed_batch() -> bytes:
     node = helper.make_node("Gemm", ["state", "w", "b"], ["q_values"])
     weights = [tensor("w", np.ones((STATE, ACTIONS))), tensor("b", np.zeros(ACTIONS))]
     return model([node], weights, {"state": [1, STATE]}, {"q_values": [1, ACTIONS]})
+
+
+def fragile(seed: int = 0) -> bytes:
+    """An honest net, but for states whose first number is below -1,000: its answers are no numbers there."""
+    below = np.zeros((STATE, ACTIONS), np.float32)
+    below[0] = 1.0
+    nodes = [
+        helper.make_node("Gemm", ["state", "w0", "b0"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Gemm", ["r", "w1", "b1"], ["q"]),
+        helper.make_node("Gemm", ["state", "below", "thousand"], ["distance"]),
+        helper.make_node("Sqrt", ["distance"], ["root"]),
+        helper.make_node("Mul", ["root", "nothing"], ["zero"]),
+        helper.make_node("Add", ["q", "zero"], ["q_values"]),
+    ]
+    weights = [tensor(name, value) for name, value in zip(("w0", "b0", "w1", "b1"), matrices(seed), strict=True)]
+    weights += [tensor("below", below), tensor("thousand", np.full(ACTIONS, 1000.0)), tensor("nothing", [0.0])]
+    return model(nodes, weights)
