@@ -6,13 +6,13 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 
 import pytest
 
 from tests.support.command_line import process, started
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, wait_for
 
 
@@ -74,7 +74,7 @@ def test_an_enqueued_candidate_is_tried_next(live):
 
 
 def test_the_dashboard_answers_and_cannot_write(live):
-    port = _free_port()
+    port = free_port()
     with command_of(live, "dashboard", "--port", str(port)) as serving:
         assert f"http://127.0.0.1:{port}/ (read-only" in serving.stdout.readline()
         wait_for("the dashboard answers", lambda: _ask(port, "GET", "/api/studies") is not None)
@@ -110,12 +110,6 @@ def command_of(live, *arguments):
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _ask(port, method, path, body=None):

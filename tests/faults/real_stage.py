@@ -7,7 +7,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from tests.faults import real_processes
 from tests.faults.cell import PromiseBrokenError
 from tests.faults.real_questions import Asker
 from tests.faults.real_trap import COUNT, DIE_AT, PASSED, SAVE_INTERVAL
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, wait_for
 from tests.support.remains import Row, below, nothing_remains
 
@@ -48,9 +48,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.run_dir = self.folder / "run"
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self._port = listener.getsockname()[1]
+        self._port = free_port()
         self.supervisor: subprocess.Popen[bytes] | None = None
         self.server: subprocess.Popen[bytes] | None = None
         self.asker: Asker | None = None

@@ -5,11 +5,11 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, wait_for
 from tests.support.readme import ENDLESS, blocks
 from tests.support.shell import shell
@@ -21,18 +21,12 @@ SMALL = {"INCUMBENT_BUDGETS__STEPS": "4000", "INCUMBENT_PROMOTION__MAX_PAIRS": "
 CODE = 'print(json.dumps({"games": ['
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 class Newcomer:
     """A folder that looks like a fresh clone after its first set-up, and a terminal in it."""
 
     def __init__(self, place):
         self.place = place
-        self.port, self.dashboard_port = free_port(), free_port()
+        self.port, self.dashboard_port = str(free_port()), str(free_port())
         for name in LINKED:
             (place / name).symlink_to(ROOT / name)
         (place / ".venv").mkdir()

@@ -20,14 +20,17 @@ PATHS = (
     f"/v2/models/{MODEL}/ready", f"/v2/models/{MODEL}/config", f"/v2/models/{MODEL}/stats", "/v2", "/v2/models/stats",
     "/v2/health/live", "/v2/health/ready", "/v2/repository/index", "/health", "/ready", "/models", "/metrics",
     "/infer/no/model", f"/v2/repository/models/{MODEL}x/load", f"/v2/repository/models/{MODEL}x/unload",
-    f"/reload/{TARGET}x", f"/rollback/{TARGET}x", f"/outcome/{TARGET}", f"/shadow/{TARGET}", f"/outcome/{TARGET}x", "/", "//", "/infer//", "/v2/models//infer", "/%00", "/infer/%2e%2e/x",
+    f"/reload/{TARGET}x", f"/rollback/{TARGET}x"
+    f"/outcome/{TARGET}", f"/shadow/{TARGET}", f"/outcome/{TARGET}x",
+    "/", "//", "/infer//", "/v2/models//infer", "/%00", "/infer/%2e%2e/x",
 )  # fmt: skip
 METHODS = ("POST", "POST", "POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE")
 ODD_HEADERS = (
     "Inference-Header-Content-Length: {number}", "Content-Encoding: gzip", "Content-Encoding: deflate",
     "Content-Encoding: br", "Content-Type: application/octet-stream", "Content-Type: text/plain; charset=\xff",
     "Expect: 100-continue", "Connection: close", "Connection: Upgrade", "Upgrade: h2c", "Accept-Encoding: gzip",
-    "Authorization: Bearer x", "Origin: null", "X-{number}: {number}", "Cookie: a=b", "Range: bytes=0-1", "X-Client-Key: {number}", "X-Client-Key: ", "X-Request-Id: {number}",
+    "Authorization: Bearer x", "Origin: null", "X-{number}: {number}", "Cookie: a=b", "Range: bytes=0-1",
+    "X-Client-Key: {number}", "X-Client-Key: ", "X-Request-Id: {number}",
 )  # fmt: skip
 
 
@@ -46,7 +49,7 @@ class OddRequests:
         self._random = random.Random(seed)
         self._kinds: tuple[Callable[[], Odd], ...] = (
             self._bent_json, self._bent_json, self._bent_oip, self._bent_oip, self._bent_binary, self._bent_binary,
-            self._bare, self._odd_head, self._bent_outcome, self._bent_outcome, self._packed, self._flipped, self._noise,
+            self._bare, self._odd_head, self._bent_outcome, self._packed, self._flipped, self._noise,
         )  # fmt: skip
 
     def draw(self) -> Odd:
