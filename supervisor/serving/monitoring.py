@@ -48,6 +48,7 @@ def _watch(watching: Watching, options: WatchOptions) -> dict[str, Json]:
         "before": {"outcomes": window.old.n, "mean_score": window.old.mean},
         "after": {"outcomes": window.new.n, "mean_score": window.new.mean},
         "faults": len(window.faults),
+        "timed": watching.timed,
         "last_fault": window.faults[-1] if window.faults else None,
     }
 

@@ -35,6 +35,7 @@ class Watching:
     faults: list[str] = field(default_factory=list)
     is_told: bool = True  # how it ended is written
     baseline: Baseline | None = None  # what it came to, not written yet
+    timed: int = 0  # how often both versions were timed by turns, because the new one's batches took long
     written_s: float = field(default_factory=time.monotonic)
 
     def elapsed_s(self, now_s: float) -> float:

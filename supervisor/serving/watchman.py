@@ -110,6 +110,7 @@ class Watchman:
             return
         new.watched.run_s.clear()  # looked at again after as many runs more
         slow_s, was_s = await asyncio.to_thread(_timed, new.session, old.session, inputs)
+        watching.timed += 1
         if slow_s > max(limit_s, SLOWER * was_s) and slot.watching is watching:
             told = f"P95 {slow_s * 1e3:.1f} ms a batch, {was_s * 1e3:.1f} before, at most {limit_s * 1e3:g}"
             for noted in (watching.window.faults, watching.faults):

@@ -108,6 +108,7 @@ def test_a_version_is_out_that_is_slow_by_itself_and_beside_the_one_before(folde
         for _ in range(250):
             server.post(INFER, {"states": [STATE["state"]] * 64})
         if hidden == 32:
+            until(lambda: monitoring(server)["timed"] == 1)
             assert answering(server) == NEW
             assert listed(server)["monitoring"]["faults"] == 0
         else:
