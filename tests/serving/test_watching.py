@@ -213,6 +213,7 @@ def test_what_cannot_be_written_down_is_tried_again_until_it_can(server: ServerP
     aside.rename(folder.path / "serving")
     server.wait_for_line(f"{NEW} rolled back (degraded)")
     assert causes(folder) == [(NEW, Cause.DEGRADED)]
+    until(lambda: pairs_in(path) >= monitoring(server)["pairs"] > 0)
 
 
 def test_rolled_back_by_hand_the_watch_is_over(server: ServerProcess) -> None:
