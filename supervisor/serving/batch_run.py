@@ -20,9 +20,10 @@ def run_batch(served: Served, requests: Sequence[Arrays]) -> list[Arrays | ApiEr
         if not _finite(joined):
             return _without_the_bad(served, requests)
         outputs = _run(served, joined, len(requests))
-        if _finite(outputs) and len(requests) == 1:
+        sound = _finite(outputs)
+        if sound and len(requests) == 1:
             return [outputs]
-        return _parts(outputs, [_rows(request) for request in requests], sound=_finite(outputs))
+        return _parts(outputs, [_rows(request) for request in requests], sound)
     except Exception as error:  # the runtime's errors have no common class
         if len(requests) > 1:
             return [result for request in requests for result in run_batch(served, [request])]
@@ -65,7 +66,11 @@ def _checked(outputs: Arrays) -> Arrays | ApiError:
 
 
 def _finite(arrays: Arrays) -> bool:
-    return all(bool(np.isfinite(value).all()) for value in arrays.values())
+    """Looks for a false among the bytes of the answer, which takes half as long as `all()` where there are few."""
+    for value in arrays.values():  # noqa: SIM110 - as a generator expression it takes twice as long
+        if b"\0" in np.isfinite(value).tobytes():
+            return False
+    return True
 
 
 def _rows(arrays: Arrays) -> int:

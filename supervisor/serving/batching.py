@@ -55,6 +55,7 @@ class Batcher:
     def __init__(self, max_waiting: int, max_rows: int) -> None:
         self._max_waiting, self._max_rows = max_waiting, max_rows
         self._threads: ThreadPoolExecutor | None = None
+        self._due: list[Served] = []  # those whose turn comes at the end of this turn of the loop
         self.waiting = 0
 
     def submit(self, served: Served, request: Waiting) -> None:
@@ -63,7 +64,9 @@ class Batcher:
             raise ApiError(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
         self.waiting += 1
         if not served.queue and not served.running:
-            asyncio.get_running_loop().call_soon(self._turn, served)
+            if not self._due:
+                asyncio.get_running_loop().call_soon(self._turns)
+            self._due.append(served)
         served.queue.append(request)
 
     def close(self) -> None:
@@ -71,13 +74,21 @@ class Batcher:
         if self._threads is not None:
             self._threads.shutdown(wait=False)
 
+    def _turns(self) -> None:
+        due, self._due = self._due, []
+        for served in due:
+            try:
+                self._turn(served)
+            except Exception:  # a fault of ours must not leave the other models' requests waiting
+                _log.exception("a batch could not be run")
+
     def _turn(self, served: Served) -> None:
         """Run all that waits for one model, a batch at a time."""
         while served.queue:
             batch = self._next_batch(served)
             if not batch:
                 continue
-            rows = sum(request.rows for request in batch)
+            rows = batch[0].rows if len(batch) == 1 else sum(request.rows for request in batch)
             if served.session.seconds_per_run + rows * served.session.seconds_per_row > INLINE_S:
                 self._run_aside(served, batch)
                 return
