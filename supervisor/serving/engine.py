@@ -129,10 +129,11 @@ class Engine:
         slot = self.slots.known(target)
         async with slot.lock:
             if slot.live is not None:
+                slot.refused_version = slot.live.version.name
                 self._announce(f"{target}: {slot.live.version.name} unloaded, nothing is served for it")
             self._let_go(slot.live, slot.previous)
             slot.live = slot.previous = None
-            slot.refusal, slot.refused_version = ApiError(503, "not_loaded", "it was unloaded"), None
+            slot.refusal = ApiError(503, "not_loaded", "it was unloaded")
 
     def models(self) -> list[dict[str, Json]]:
         """The live models, for `/models`."""

@@ -138,7 +138,8 @@ def _input(
             _refuse(f"input '{name}' has neither data nor binary_data_size")
         return Tensor(name, sizes, kind, data=entry["data"])
     tensor = Tensor(name, sizes, kind, binary_bytes=math.prod(sizes) * kind.itemsize)
-    if "data" in entry or size_bytes != tensor.binary_bytes or tensor.binary_bytes > binary_bytes:
+    said = size_bytes if type(size_bytes) is int else None
+    if "data" in entry or said != tensor.binary_bytes or tensor.binary_bytes > binary_bytes:
         _refuse(
             f"input '{name}': shape {list(sizes)} is {tensor.binary_bytes} bytes, binary_data_size says"
             f" {str(size_bytes)[:40]} and {binary_bytes} bytes follow the JSON"
@@ -165,7 +166,10 @@ def _outputs(request: Mapping[str, Json], model: str, session: Session, binary: 
 
 
 def _object(holder: Mapping[str, Json], key: str, where: str) -> Mapping[str, Json]:
-    value = holder.get(key, {})
+    """Null stands for none: clients that fill in every field of the protocol write so."""
+    value = holder.get(key)
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         _refuse(f"'{key}' of {where} must be an object")
     return value
