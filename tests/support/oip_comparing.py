@@ -24,7 +24,7 @@ SHOWN = 60
 
 @dataclass(frozen=True)
 class Known:
-    """A difference that is meant. `exchange` and `what` are shell patterns, `what` of a difference as it is shown, such as
+    """A difference that is meant. `exchange` and `what` are shell patterns; `what` is of a difference as it is shown,
     `status: 500 / 400`, Triton's first.
     """
 
