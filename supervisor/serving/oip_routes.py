@@ -22,6 +22,7 @@ from supervisor.serving.engine import Engine
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip import bad, metadata
 from supervisor.serving.options import ServerOptions
+from supervisor.serving.provider import CPU, CUDA
 from supervisor.serving.served import Served, Slot
 from supervisor.serving.slots import oip_name
 from supervisor.serving.waiting import infer
@@ -35,6 +36,7 @@ EXTENSIONS: Sequence[Json] = [
     "schedule_policy",
 ]
 _NS = 1e9
+_INSTANCE_KINDS = {CPU: "KIND_CPU", CUDA: "KIND_GPU"}
 
 Endpoint = Callable[[Request], object]
 
@@ -207,5 +209,5 @@ def _configuration(name: str, served: Served, options: ServerOptions) -> dict[st
         "input": side(served.session.interface.inputs, kind),
         "output": side(served.session.interface.outputs, kind),
         "dynamic_batching": {"max_queue_delay_microseconds": 0},
-        "instance_group": [{"name": name, "kind": "KIND_CPU", "count": 1}],
+        "instance_group": [{"name": name, "kind": _INSTANCE_KINDS[served.session.provider], "count": 1}],
     }

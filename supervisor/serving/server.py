@@ -30,6 +30,7 @@ from supervisor.serving.engine import Engine
 from supervisor.serving.listening import connections_that_fit, listen
 from supervisor.serving.metrics import ServerMetrics
 from supervisor.serving.options import ServerOptions
+from supervisor.serving.provider import room_for
 
 TICKS_PER_TURN = 10  # uvicorn's ticks are 0.1 s apart
 
@@ -92,7 +93,9 @@ def run_server(
             gc.freeze()
             announce(status())
 
-        engine = Engine(Catalogue(run_dir), options, announce, _now_text)
+        notifier.starting(f"loading the models of {run_dir}")
+        room = room_for(options.provider, options.vram_fraction, announce)
+        engine = Engine(Catalogue(run_dir), options, announce, _now_text, room)
         batcher = Batcher(options.max_in_flight, options.max_rows)
         desk = Desk(engine.slots, batcher, options)
         metrics = ServerMetrics(engine.slots, lambda: batcher.waiting, lambda: len(server.server_state.connections))
@@ -111,7 +114,6 @@ def run_server(
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(options.drain_s),
         )
-        notifier.starting(f"loading the models of {run_dir}")
         server = DrainingServer(config, notifier, status)
         try:
             server.run(sockets=[listener])
