@@ -10,6 +10,14 @@ _CONFIG = "what the configuration does not name is not there; no stock client ne
 _UNLOADED = "the model is known and may be back: 503 with Retry-After, which Triton too says where a version is named"
 _UNKNOWN = "what is not there is 404 everywhere; clients take any 4xx for not ready"
 _FORMS = "taken where it says clearly what is meant"
+_UNNAMED = """
+    runtime batch_input batch_output cc_model_filenames default_model_filename metric_tags model_warmup optimization
+    parameters *put.?.is_shape_tensor *put.?.is_non_linear_format_io output.?.label_filename
+    input.?.allow_ragged_batch input.?.format input.?.optional instance_group.0.gpus instance_group.0.host_policy
+    instance_group.0.passive instance_group.0.profile instance_group.0.secondary_devices
+    dynamic_batching.default_priority_level dynamic_batching.preferred_batch_size dynamic_batching.preserve_ordering
+    dynamic_batching.priority_levels dynamic_batching.priority_queue_policy
+""".split()  # noqa: SIM905 - a list of quoted names would be as long as the table
 
 TABLE = (
     # names
@@ -20,7 +28,7 @@ TABLE = (
     Known("*configuration*", "json.backend: python / onnxruntime", "Triton's Python backend ran the comparison"),
     Known("*configuration*", "json.version_policy.latest.num_versions: 1 / 2", "the version before stays warm"),
     Known("*configuration*", "json.instance_group.0.name: * / *", "there is one instance, named as its model"),
-    Known("*configuration*", "json.*: * / -", _CONFIG),
+    *(Known("*configuration*", f"json.{key}: * / -", _CONFIG) for key in _UNNAMED),
     # headers
     Known("*", "content_type: text/plain / application/json", "an error is JSON and says so"),
     Known("*answer may be*", "packing: * / -", "a few hundred bytes on one machine: packing costs more than it saves"),

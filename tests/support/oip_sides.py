@@ -39,6 +39,8 @@ def our_side(folder: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def triton_side(venv: Path) -> Iterator[int]:
     """Its port. Raises NotAnsweredError where it is not installed, or does not start."""
+    if not venv.is_dir():
+        raise NotAnsweredError(f"not installed in {venv.parent}; the serving benchmark's --install-peers does it")
     with tempfile.TemporaryDirectory() as scratch:
         (port,) = free_ports(1)
         try:
@@ -46,7 +48,7 @@ def triton_side(venv: Path) -> Iterator[int]:
             explicit = ("--model-control-mode=explicit", "--load-model=*")
             command = triton(venv.absolute(), Path(scratch), made, port, MAX_ROWS, *explicit)
         except (OSError, StopIteration) as error:
-            raise NotAnsweredError(f"Triton is not installed whole in {venv}: {error!r}") from error
+            raise NotAnsweredError(f"not installed whole in {venv.parent}: {error!r}") from error
         with started(command, lambda: _check_ready(port)):
             yield port
 
