@@ -141,8 +141,8 @@ def test_what_the_gpu_has_no_room_for_runs_on_the_cpu_and_says_so() -> None:
     np.testing.assert_allclose(session.run({"state": STATES})["q_values"], models.mlp_values(1, STATES), atol=1e-4)
 
 
-def serves(folder: Path, **options: str) -> list[str]:
-    """What a real server says, having answered for two models."""
+def serves(folder: Path, provider_wanted: str = CPU, **options: str) -> list[str]:
+    """What a real server says, having answered for two models on that provider."""
     run = ServedFolder(folder)
     run.promote(models.mlp(1))
     run.promote(models.mlp(2), "mage/combat_dqn")
@@ -153,6 +153,7 @@ def serves(folder: Path, **options: str) -> list[str]:
             np.testing.assert_allclose(
                 answer.body["outputs"]["q_values"], models.mlp_values(seed, STATES), rtol=2e-2, atol=2e-2
             )
+        assert {own["provider"] for own in server.get("/models").body["models"]} == {provider_wanted}
         return server.lines
 
 
@@ -230,4 +231,4 @@ def test_a_model_that_its_share_does_not_hold_runs_on_the_cpu(gpu: Found, monkey
 
 def test_a_server_on_a_machine_with_a_gpu_serves_on_it(gpu: Found, tmp_path: Path) -> None:
     assert gpu.problem is None
-    assert not [line for line in serves(tmp_path / "run") if "on the CPU" in line]
+    assert not [line for line in serves(tmp_path / "run", CUDA) if "on the CPU" in line]
