@@ -69,6 +69,8 @@ def options_of(settings: Settings) -> ServerOptions:
         max_connections=serving.max_connections,
         body_timeout_s=serving.body_timeout_s,
         deadline_s=serving.deadline_s,
+        provider=serving.provider,
+        vram_fraction=1.0 - settings.budgets.vram_fraction,
     )
 
 

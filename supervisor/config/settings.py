@@ -240,6 +240,9 @@ class ServingSettings(Section):
     """For a request to arrive whole; a slower one is answered 408."""
     deadline_s: float = Field(default=5.0, gt=0.0)
     """That an inference may wait to be run; later it is answered 504."""
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    """What models run on; `auto` is CUDA where it loads. All sessions together keep to what `budgets.vram_fraction`
+    leaves of the GPU's memory."""
 
 
 class WatchSettings(Section):

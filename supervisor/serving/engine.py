@@ -22,6 +22,7 @@ from supervisor.registry.store import (
 from supervisor.serving import session as sessions
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.errors import ApiError, Refused, refused
+from supervisor.serving.gpu_room import Room
 from supervisor.serving.leash import Leash, on_leash, release_memory
 from supervisor.serving.monitoring import monitoring
 from supervisor.serving.oip import Reader
@@ -53,13 +54,16 @@ class Engine:
         watch: Watch,
         announce: Callable[[str], None],
         now_text: Callable[[], str],
+        room: Room | None = None,
     ) -> None:
+        """`room`: what sessions may take of the GPU's memory; None for the CPU."""
         self._catalogue = catalogue
         self._options = options
         self._watch = watch
         self._store = ModelStore(catalogue.run_dir)
         self._announce = announce
         self._now_text = now_text
+        self._room = room
         self._loading = asyncio.Lock()  # one model at a time: the cores are needed for answers
         self.slots = Slots()
         self._tidying: asyncio.Future[None] | None = None  # the last one: a future that nobody holds may vanish
@@ -163,11 +167,12 @@ class Engine:
         slot = self.slots.known(target)
         async with slot.lock:
             if slot.live is not None:
+                slot.refused_version = slot.live.version.name
                 self._announce(f"{target}: {slot.live.version.name} unloaded, nothing is served for it")
             self._watch.end(slot, Verdict.SUPERSEDED)
             self._let_go(slot.live, slot.previous)
             slot.live = slot.previous = None
-            slot.refusal, slot.refused_version = ApiError(503, "not_loaded", "it was unloaded"), None
+            slot.refusal = ApiError(503, "not_loaded", "it was unloaded")
 
     def models(self) -> list[dict[str, Json]]:
         """The live models, for `/models`."""
@@ -198,6 +203,8 @@ class Engine:
             loaded = await on_leash(
                 lambda leash: self._build(version, leash), self._options.load_timeout_s, f"load-{version.name}"
             )
+        if loaded.note:
+            self._announce(f"{target}: {version.name} {loaded.note}")
         return Served(version, loaded, self._now_text(), Reader(oip_name(target), loaded, self._options.max_rows))
 
     def _build(self, version: Version, leash: Leash) -> Session:
@@ -214,7 +221,7 @@ class Engine:
             raise refused("damaged", str(error)) from error
         except UnreadableFileError as error:  # it may pass, so it is no verdict on the version
             raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
-        return sessions.build(data, version.interface, self._options.max_rows, leash)
+        return sessions.build(data, version.interface, self._options.max_rows, leash, self._room)
 
     def _flip(self, slot: Slot, served: Served) -> Swap:
         before = slot.live

@@ -66,8 +66,9 @@ _SLOW = frozenset(
 _SLOW_FLOP, _QUICK_FLOP = 500, 20
 
 
-def check_model(data: bytes, max_rows: int) -> None:
-    """Raises Refused saying what in the file is not allowed. `max_rows` is the largest batch ever run."""
+def check_model(data: bytes, max_rows: int) -> float:
+    """The MB of all tensors between the operators together at `max_rows`, the largest batch ever run. Raises Refused
+    saying what in the file is not allowed."""
     _check_structure(data)
     try:
         model = ModelProto.FromString(data)
@@ -76,7 +77,9 @@ def check_model(data: bytes, max_rows: int) -> None:
     _check_parts(model)
     for tensor in _tensors(model):
         _check_tensor(tensor)
-    _check_row_counts(model, [_check_sizes(model, rows) for rows in _batches(model, max_rows)])
+    sizes = [_check_sizes(model, rows) for rows in _batches(model, max_rows)]
+    _check_row_counts(model, [numbers for numbers, _ in sizes])
+    return max(total_mb for _, total_mb in sizes)
 
 
 def _check_structure(data: bytes) -> None:
@@ -246,8 +249,8 @@ def _batches(model: ModelProto, max_rows: int) -> list[int]:
     return sorted({1, math.isqrt(max_rows), max_rows})
 
 
-def _check_sizes(model: ModelProto, rows: int) -> dict[str, Numbers]:
-    """Also answers what is known of the numbers that decide shapes."""
+def _check_sizes(model: ModelProto, rows: int) -> tuple[dict[str, Numbers], float]:
+    """Answers what is known of the numbers that decide shapes, and the MB of all tensors together."""
     numbers: dict[str, Numbers] = {}
     total_mb = total_gflop = 0.0
     for step in steps(model, rows):
@@ -270,7 +273,7 @@ def _check_sizes(model: ModelProto, rows: int) -> dict[str, Numbers]:
                 f"{_label(step.node)} takes {gflop:.0f} GFLOP at a batch of {rows} (all up to it {total_gflop:.0f});"
                 f" served are at most {MAX_OPERATOR_GFLOP} (all {MAX_TOTAL_GFLOP})",
             )
-    return numbers
+    return numbers, total_mb
 
 
 def _gflop(step: Step) -> float:

@@ -128,7 +128,7 @@ class Reader:
 
     def _answer(self, plan: Plan, version: str, outputs: Arrays) -> dict[str, Any]:
         answer: dict[str, Any] = {"model_name": self._name, "model_version": version}
-        if plan.wanted.id is not None:
+        if plan.wanted.id:
             answer["id"] = plan.wanted.id
         answer["outputs"] = [
             {

@@ -22,6 +22,7 @@ from supervisor.serving.engine import Engine
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip import bad, metadata
 from supervisor.serving.options import ServerOptions
+from supervisor.serving.provider import CPU, CUDA
 from supervisor.serving.served import Served, Slot
 from supervisor.serving.slots import oip_name
 from supervisor.serving.waiting import infer
@@ -35,6 +36,7 @@ EXTENSIONS: Sequence[Json] = [
     "schedule_policy",
 ]
 _NS = 1e9
+_INSTANCE_KINDS = {CPU: "KIND_CPU", CUDA: "KIND_GPU"}
 
 Endpoint = Callable[[Request], object]
 
@@ -105,13 +107,16 @@ class OipRoutes:
         return await infer(self._desk, self._slot(request), _version(request), is_oip=True, request=request, body=body)
 
     async def index(self, request: Request) -> Response:
-        wanted = await self._object(request, {"ready"})
-        return JSONResponse([_indexed(slot) for slot in self._engine.slots if slot.live or not wanted.get("ready")])
+        only_ready = (await self._object(request)).get("ready", False)
+        if not isinstance(only_ready, bool):
+            raise bad("'ready' must be true or false")
+        return JSONResponse([_indexed(slot) for slot in self._engine.slots if slot.live or not only_ready])
 
     async def load(self, request: Request) -> Response:
         """Take the version that is active now. A model comes from the registry, never with the request."""
         self._access.check(request.headers)
-        await self._object(request, {"parameters"}, empty=("parameters",))
+        if (await self._object(request)).get("parameters"):
+            raise bad("'parameters' are not taken: models come from the registry, as the supervisor promoted them")
         name = request.path_params["name"]
         slot = self._engine.slots.named(name)
         await self._engine.reload(slot.target if slot else name.replace(".", "/", 1), None)
@@ -119,7 +124,7 @@ class OipRoutes:
 
     async def unload(self, request: Request) -> Response:
         self._access.check(request.headers)
-        await self._object(request, {"parameters"})
+        await self._object(request)
         await self._engine.unload(self._slot(request).target)
         return Response()
 
@@ -134,18 +139,15 @@ class OipRoutes:
         slot = self._slot(request)
         return slot, slot.serving(_version(request))
 
-    async def _object(self, request: Request, keys: set[str], empty: Sequence[str] = ()) -> dict[str, Json]:
+    async def _object(self, request: Request) -> dict[str, Json]:
         """The body's JSON object, or an empty one. Raises ApiError (400)."""
         body = await whole_body(request, self._options)
         try:
             found = orjson.loads(body) if body.strip() else {}
         except ValueError as error:
             raise bad(f"failed to parse the request JSON: {str(error)[:200]}") from error
-        if not isinstance(found, dict) or not set(found) <= keys:
-            raise bad(f"the body must be a JSON object of {sorted(keys)} or empty")
-        for key in empty:
-            if found.get(key):
-                raise bad(f"'{key}' are not taken: models come from the registry, as the supervisor promoted them")
+        if not isinstance(found, dict):
+            raise bad("the body must be a JSON object or empty")
         return found
 
 
@@ -157,7 +159,7 @@ def _version(request: Request) -> str | None:
 def _indexed(slot: Slot) -> dict[str, Json]:
     name = oip_name(slot.target)
     if slot.live is not None:
-        return {"name": name, "version": slot.live.version.name, "state": "READY", "reason": ""}
+        return {"name": name, "version": slot.live.version.name, "state": "READY"}
     reason = slot.refusal.message if slot.refusal else ""
     return {"name": name, "version": slot.refused_version or "", "state": "UNAVAILABLE", "reason": reason}
 
@@ -179,13 +181,15 @@ def _statistics(name: str, served: Served) -> dict[str, Json]:
             "success": times(counts.answered, counts.total_s),
             "fail": times(counts.failed, 0.0),
             "queue": times(counts.answered, max(0.0, counts.total_s - counts.shared_run_s)),
-            "compute_input": nothing,
+            "compute_input": times(counts.answered, 0.0),
             "compute_infer": times(counts.answered, counts.shared_run_s),
-            "compute_output": nothing,
+            "compute_output": times(counts.answered, 0.0),
             "cache_hit": nothing,
             "cache_miss": nothing,
         },
+        "response_stats": {},
         "batch_stats": [],
+        "memory_usage": [],
     }
 
 
@@ -205,5 +209,5 @@ def _configuration(name: str, served: Served, options: ServerOptions) -> dict[st
         "input": side(served.session.interface.inputs, kind),
         "output": side(served.session.interface.outputs, kind),
         "dynamic_batching": {"max_queue_delay_microseconds": 0},
-        "instance_group": [{"name": name, "kind": "KIND_CPU", "count": 1}],
+        "instance_group": [{"name": name, "kind": _INSTANCE_KINDS[served.session.provider], "count": 1}],
     }

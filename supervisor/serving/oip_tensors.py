@@ -134,16 +134,21 @@ def _input(
         _refuse(f"unexpected shape for input '{name}': {list(sizes)}")
     size_bytes = _object(entry, "parameters", f"input '{name}'").get("binary_data_size")
     if size_bytes is None:
-        if "data" not in entry:
+        if entry.get("data") is None:
             _refuse(f"input '{name}' has neither data nor binary_data_size")
         return Tensor(name, sizes, kind, data=entry["data"])
-    tensor = Tensor(name, sizes, kind, binary_bytes=math.prod(sizes) * kind.itemsize)
-    if "data" in entry or size_bytes != tensor.binary_bytes or tensor.binary_bytes > binary_bytes:
+    own_bytes = math.prod(sizes) * kind.itemsize
+    if (
+        entry.get("data") is not None
+        or type(size_bytes) is not int
+        or size_bytes != own_bytes
+        or own_bytes > binary_bytes
+    ):
         _refuse(
-            f"input '{name}': shape {list(sizes)} is {tensor.binary_bytes} bytes, binary_data_size says"
+            f"input '{name}': shape {list(sizes)} is {own_bytes} bytes, binary_data_size says"
             f" {str(size_bytes)[:40]} and {binary_bytes} bytes follow the JSON"
         )
-    return tensor
+    return Tensor(name, sizes, kind, binary_bytes=own_bytes)
 
 
 def _outputs(request: Mapping[str, Json], model: str, session: Session, binary: bool) -> dict[str, bool]:
@@ -165,7 +170,10 @@ def _outputs(request: Mapping[str, Json], model: str, session: Session, binary: 
 
 
 def _object(holder: Mapping[str, Json], key: str, where: str) -> Mapping[str, Json]:
-    value = holder.get(key, {})
+    """Null stands for none: clients that fill in every field of the protocol write so."""
+    value = holder.get(key)
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         _refuse(f"'{key}' of {where} must be an object")
     return value

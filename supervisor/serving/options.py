@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from supervisor.contract import TestPlan
+
+ProviderAsked = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class ServerOptions:
     deadline_s: float = 5.0  # that an inference may wait to be run; later it is answered 504
     max_model_mb: int = 256  # of one model file
     load_timeout_s: float = 30.0  # for checking, building and probing one model
+    provider: ProviderAsked = "auto"  # what models run on: see provider.choose
+    vram_fraction: float = 0.7  # of the GPU's memory, for all models together
     drain_s: float = 10.0  # for answering what is in flight when asked to stop
 
 

@@ -30,6 +30,7 @@ from supervisor.serving.engine import Engine
 from supervisor.serving.listening import connections_that_fit, listen
 from supervisor.serving.metrics import ServerMetrics
 from supervisor.serving.options import ServerOptions, WatchOptions
+from supervisor.serving.provider import room_for
 from supervisor.serving.shadows import Shadows
 from supervisor.serving.watch import Watch
 from supervisor.serving.watch_routes import WatchRoutes
@@ -97,8 +98,10 @@ def run_server(
             gc.freeze()
             announce(status())
 
+        notifier.starting(f"loading the models of {run_dir}")
+        room = room_for(options.provider, options.vram_fraction, announce)
         watch = Watch(run_dir, watched or WatchOptions(), announce, _now_text)
-        engine = Engine(Catalogue(run_dir), options, watch, announce, _now_text)
+        engine = Engine(Catalogue(run_dir), options, watch, announce, _now_text, room)
         shadows = Shadows(engine, announce, _now_text)
         batcher = Batcher(options.max_in_flight, options.max_rows)
         desk = Desk(engine.slots, batcher, options)
@@ -128,7 +131,6 @@ def run_server(
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=math.ceil(options.drain_s),
         )
-        notifier.starting(f"loading the models of {run_dir}")
         server = DrainingServer(config, notifier, status)
         try:
             server.run(sockets=[listener])

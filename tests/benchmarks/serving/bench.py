@@ -16,9 +16,10 @@ from tests.benchmarks.serving.load import load
 from tests.benchmarks.serving.ours import nothing_server, our_server, targets
 from tests.benchmarks.serving.peers import PEERS, TARGET, Peer
 from tests.benchmarks.serving.quiet import least_disturbed
-from tests.benchmarks.serving.running import NotAnsweredError, Running
+from tests.benchmarks.serving.running import Running
 from tests.benchmarks.serving.table import Row, Table
 from tests.benchmarks.serving.targets import BATCH, MANY_MODELS, Extra
+from tests.support.foreign_server import NotAnsweredError
 
 CEILING = "server of nothing"
 BATCH_CONNECTIONS = (1, 4)

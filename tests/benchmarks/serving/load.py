@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from tests.benchmarks.serving.generator import Met, Spec
-from tests.benchmarks.serving.running import NotAnsweredError, Running
+from tests.benchmarks.serving.running import Running
+from tests.support.foreign_server import NotAnsweredError
 
 
 def load(

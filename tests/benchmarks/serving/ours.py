@@ -11,7 +11,8 @@ from pathlib import Path
 
 from supervisor.serving.options import ServerOptions
 from tests.benchmarks.serving import subject
-from tests.benchmarks.serving.running import NotAnsweredError, Running
+from tests.benchmarks.serving.running import Running
+from tests.support.foreign_server import NotAnsweredError
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 

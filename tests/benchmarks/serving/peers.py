@@ -17,7 +17,9 @@ from pathlib import Path
 
 from tests.benchmarks.serving import subject
 from tests.benchmarks.serving.form import BENTOML, LITSERVE, OIP_BINARY, OIP_JSON, Form
-from tests.benchmarks.serving.running import Command, NotAnsweredError, Running, free_ports, started
+from tests.benchmarks.serving.running import Running
+from tests.support.foreign_server import Command, NotAnsweredError, free_ports, started
+from tests.support.triton import TritonModel, triton
 
 PROGRAMS = Path(__file__).parent / "peer_programs"
 TARGET = "mlp/1"  # a model called mlp.1 where the form asks for one
@@ -36,10 +38,6 @@ class Place:
 
     def program(self, name: str) -> Path:
         return self.venv / "bin" / name
-
-    @property
-    def packages(self) -> Path:
-        return next(self.venv.glob("lib/python3*/site-packages"))
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,9 @@ class Peer:
                 command = self.command(Place(place, Path(scratch), model, ports))
             except (OSError, StopIteration) as error:
                 raise NotAnsweredError(f"not installed whole in {folder}: {error!r}") from error
-            with started(command, ports[0], self.forms[0], TARGET) as running:
-                yield running
+            first = Running(ports[0], 0)
+            with started(command, lambda: first.check(self.forms[0], TARGET, rows=1)) as pid:
+                yield Running(ports[0], pid)
 
 
 def _litserve(place: Place) -> Command:
@@ -112,42 +111,9 @@ def _bentoml(place: Place) -> Command:
     return Command([*program, *address], place.scratch, environment)
 
 
-_TRITON_CONFIG = """\
-backend: "python"
-max_batch_size: 128
-input [ {{ name: "{input}" data_type: TYPE_FP32 dims: [ 64 ] }} ]
-output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ 10 ] }} ]
-instance_group [ {{ kind: KIND_CPU count: 1 }} ]
-dynamic_batching {{ }}
-parameters {{ key: "onnx_file" value {{ string_value: "{model}" }} }}
-"""
-
-
 def _triton(place: Place) -> Command:
-    """The Triton of the wheel with a model of its Python backend, without the wheel's own way in.
-
-    That way in hands each request to a second Python process, and does not start where the interpreter's library is of
-    another patch version than its modules; the backend itself needs neither.
-    """
-    wheel = place.packages / "pytriton" / "tritonserver"
-    model = place.scratch / "models" / MODEL
-    (model / "1").mkdir(parents=True)
-    (model / "1" / "model.py").write_text((PROGRAMS / "triton_model.py").read_text())
-    config = _TRITON_CONFIG.format(input=subject.INPUT, output=subject.OUTPUT, model=place.model)
-    (model / "config.pbtxt").write_text(config)
-    backends = place.scratch / "backends"
-    shutil.copytree(wheel / "backends", backends)
-    # The stub for this interpreter's version is looked for beside the backend only.
-    version = place.packages.parent.name.removeprefix("python")
-    shutil.copy(wheel / "python_backend_stubs" / version / "triton_python_backend_stub", backends / "python")
-    program = (wheel / "bin" / "tritonserver", "--model-repository", model.parent, "--backend-directory", backends)
-    address = ("--http-address", "127.0.0.1", "--http-port", str(place.ports[0]))
-    environment = {
-        "LD_LIBRARY_PATH": str(place.packages / "nvidia_pytriton.libs"),
-        "PATH": f"{place.venv / 'bin'}:/usr/bin:/bin",  # where the stub looks for its Python's modules
-        "PYTHONPATH": str(place.packages),
-    }
-    return Command([*program, *address, "--allow-grpc=false", "--allow-metrics=false"], place.scratch, environment)
+    model = TritonModel(MODEL, place.model, {subject.INPUT: [64]}, {subject.OUTPUT: [10]})
+    return triton(place.venv, place.scratch, [model], place.ports[0], max_rows=128)
 
 
 # The newest versions that worked together in November 2026.

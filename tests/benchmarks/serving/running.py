@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
 from tests.benchmarks.serving import subject
 from tests.benchmarks.serving.form import Form
-
-START_S = 90.0
-STOP_S = 10.0
-
-
-class NotAnsweredError(Exception):
-    """This side takes no part; says why in one line."""
+from tests.support.foreign_server import NotAnsweredError
 
 
 @dataclass(frozen=True)
@@ -68,68 +55,3 @@ class Running:
         expected = subject.answers(states)
         if got.shape != expected.shape or not np.allclose(got, expected, rtol=0, atol=subject.TOLERANCE):
             raise NotAnsweredError(f"answered wrongly: {got.ravel()[:3]} where session.run says {expected.ravel()[:3]}")
-
-    def wait_until_answered(self, form: Form, target: str, process: subprocess.Popen[bytes], log: Path) -> None:
-        """Raises NotAnsweredError where the server ends, or takes too long."""
-        until_s = time.monotonic() + START_S
-        while True:
-            try:
-                return self.check(form, target, rows=1)
-            except NotAnsweredError as error:
-                if process.poll() is None and time.monotonic() < until_s:
-                    time.sleep(0.2)
-                    continue
-                said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-                ended = f"ended with {process.poll()}" if process.poll() is not None else f"after {START_S:g} s {error}"
-                raise NotAnsweredError(f"does not start: {ended}; last line: {(said or ['none'])[-1][:200]}") from error
-
-
-@dataclass(frozen=True)
-class Command:
-    arguments: Sequence[str | Path]
-    folder: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-@contextlib.contextmanager
-def started(command: Command, port: int, form: Form, target: str) -> Iterator[Running]:
-    """The program as a process group of its own, answering in that form. Raises NotAnsweredError."""
-    log = command.folder / "server.log"
-    environment = {**os.environ, **command.environment}
-    with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                [str(argument) for argument in command.arguments],
-                cwd=command.folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise NotAnsweredError(f"does not start: {error.strerror}: {command.arguments[0]}") from error
-    running = Running(port, process.pid)
-    try:
-        running.wait_until_answered(form, target, process, log)
-        yield running
-    finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_S)
-    with contextlib.suppress(ProcessLookupError):  # none of the group is left
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; they may be taken the next moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
