@@ -67,15 +67,27 @@ class Judged:
     unknown: tuple[ServerRollback, ...]
 
 
-def append(run_dir: Path, rollback: ServerRollback) -> None:
-    """Durable when it returns: only then may the server act. What a killed server left unfinished goes first.
+class RollbackFile:
+    """The server's own end of the file. Only its first line looks at what a server before it left: each call of the
+    system costs a turn of a busy event loop, which the caller's thread waits for."""
 
-    Raises DiskFullError, FsyncFailedError and OSError; then nothing was rolled back.
-    """
-    path = _path(run_dir)
-    durable.make_folder(path.parent)
-    sealed.append_line(path, as_json(rollback))
-    durable.sync_folder(path.parent)  # also where a server killed before this made the file
+    def __init__(self, run_dir: Path) -> None:
+        self._path = _path(run_dir)
+        self._is_whole = False
+
+    def append(self, rollback: ServerRollback) -> None:
+        """Durable when it returns: only then may the server act. What a killed server left unfinished goes first.
+
+        Raises DiskFullError, FsyncFailedError and OSError; then nothing was rolled back.
+        """
+        was_whole, self._is_whole = self._is_whole, False
+        if not was_whole or not self._path.exists():
+            durable.make_folder(self._path.parent)
+            sealed.append_line(self._path, as_json(rollback))
+            durable.sync_folder(self._path.parent)  # also where a server killed before this made the file
+        else:
+            durable.append(self._path, sealed.encode_line(as_json(rollback)))
+        self._is_whole = True
 
 
 def read(run_dir: Path) -> Rollbacks:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from supervisor.contract import Json, Version
 from supervisor.errors import IncumbentError
-from supervisor.registry import server_rollbacks
-from supervisor.registry.server_rollbacks import Cause, ServerRollback
+from supervisor.registry.server_rollbacks import Cause, RollbackFile, ServerRollback
 from supervisor.registry.store import (
     DamagedFileError,
     MissingFileError,
@@ -61,6 +60,7 @@ class Engine:
         self._options = options
         self._watch = watch
         self._store = ModelStore(catalogue.run_dir)
+        self._rollbacks = RollbackFile(catalogue.run_dir)
         self._announce = announce
         self._now_text = now_text
         self._room = room
@@ -157,7 +157,7 @@ class Engine:
             uuid.uuid4().hex, target, gone.name, gone.model_sha256, back.name, cause, detail, self._now_text()
         )
         try:
-            server_rollbacks.append(self._catalogue.run_dir, entry)
+            self._rollbacks.append(entry)
         except (OSError, IncumbentError) as error:
             told = f"{target}: the rollback could not be written down, so nothing was rolled back"
             raise ApiError(503, "not_written", told, {"Retry-After": "5"}) from error

@@ -13,7 +13,7 @@ from supervisor.execution.room import Admission
 from supervisor.journal import requests
 from supervisor.journal.requests import Action, Request
 from supervisor.registry import server_rollbacks
-from supervisor.registry.server_rollbacks import Cause
+from supervisor.registry.server_rollbacks import Cause, RollbackFile
 from supervisor.registry.store import MODEL_SUFFIX, ModelStore
 from tests.support.noop import NoopTarget
 from tests.support.server_said import TARGET, in_a_contest, lines, production, promote_three, server_goes_back, told
@@ -65,10 +65,10 @@ def test_the_next_line_follows_the_server_and_says_why(run, cause, reason):
 
 def test_it_is_consumed_once_however_often_it_is_read(run):
     entry = server_goes_back(run.run_dir, TARGET)
-    server_rollbacks.append(run.run_dir, entry)
+    RollbackFile(run.run_dir).append(entry)
     for iterations in (4, 5, 6):
         run.run(iterations)
-    server_rollbacks.append(run.run_dir, entry)
+    RollbackFile(run.run_dir).append(entry)
     run.run(7)
     assert [line.iteration for line in lines(run) if line.rollbacks] == [4]
     assert len(told(run)) == 1
@@ -139,7 +139,7 @@ def test_a_version_that_nobody_knows_is_an_event_and_no_line(run):
     path = run.run_dir / "serving" / "rollbacks.jsonl"
     entry = server_rollbacks.read(run.run_dir).entries[0]
     path.unlink()
-    server_rollbacks.append(run.run_dir, type(entry)(**{**vars(entry), "model_sha256": "f" * 64}))
+    RollbackFile(run.run_dir).append(type(entry)(**{**vars(entry), "model_sha256": "f" * 64}))
     run.run(5)
     assert [line.rollbacks for line in lines(run)[3:]] == [(), ()]
     assert len(told(run, "rollback_unknown")) == 1

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.contract import Version
-from supervisor.registry import server_rollbacks
-from supervisor.registry.server_rollbacks import Cause, ServerRollback
+from supervisor.registry.server_rollbacks import Cause, RollbackFile, ServerRollback
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.errors import ApiError, Refused
 from tests.support import onnx_models as models
@@ -23,8 +22,7 @@ def folder(tmp_path: Path) -> ServedFolder:
 
 
 def go_back(folder: ServedFolder, version: Version, back_to: str | None, target: str = TARGET) -> None:
-    server_rollbacks.append(
-        folder.path,
+    RollbackFile(folder.path).append(
         ServerRollback(
             id=f"{target} {version.name}",
             target=target,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from supervisor.journal import durable
 from supervisor.journal.durable import DiskFullError
 from supervisor.record import Record
 from supervisor.registry import server_rollbacks
-from supervisor.registry.server_rollbacks import Cause, ServerRollback, in_production, judge
+from supervisor.registry.server_rollbacks import Cause, RollbackFile, ServerRollback, in_production, judge
 from supervisor.state import State, TargetState, fold
 from tests.support.records import make_promotion, make_record
 
@@ -52,9 +53,27 @@ def path_of(run_dir: Path) -> Path:
 # what stands in the file
 
 
+def test_one_writer_goes_on_whatever_becomes_of_the_file_meanwhile(tmp_path: Path) -> None:
+    file, path = RollbackFile(tmp_path), tmp_path / "serving" / "rollbacks.jsonl"
+    file.append(FIRST)
+    file.append(SECOND)
+    assert server_rollbacks.read(tmp_path).entries == (FIRST, SECOND)
+    shutil.rmtree(path.parent)
+    file.append(SECOND)
+    assert server_rollbacks.read(tmp_path).entries == (SECOND,)
+    path.rename(tmp_path / "aside")
+    path.mkdir()
+    with pytest.raises(OSError, match=r"rollbacks\.jsonl"):
+        file.append(FIRST)
+    path.rmdir()
+    path.write_bytes((tmp_path / "aside").read_bytes() + b'{"torn')
+    file.append(FIRST)
+    assert server_rollbacks.read(tmp_path).entries == (SECOND, FIRST)
+
+
 def test_what_is_appended_is_read_in_its_order(tmp_path: Path) -> None:
     for entry in (FIRST, SECOND):
-        server_rollbacks.append(tmp_path, entry)
+        RollbackFile(tmp_path).append(entry)
     assert server_rollbacks.read(tmp_path).entries == (FIRST, SECOND)
 
 
@@ -68,7 +87,7 @@ def test_file_and_folders_are_synced_before_append_returns(tmp_path: Path, monke
     steps: list[str] = []
     monkeypatch.setattr(durable, "failpoint", lambda step, path: steps.append(f"{step} {path.relative_to(tmp_path)}"))
     for entry in (FIRST, SECOND):
-        server_rollbacks.append(tmp_path, entry)
+        RollbackFile(tmp_path).append(entry)
         file = "serving/rollbacks.jsonl"
         assert steps.index(f"write {file}") < steps.index(f"fsync_append {file}") < len(steps) - 1
         assert steps[-1] == "fsync_folder serving"
@@ -84,7 +103,7 @@ def test_a_server_killed_anywhere_in_append_leaves_the_whole_entry_or_none(tmp_p
         died += killed_in_append(run_dir, FIRST, before=number)
         assert server_rollbacks.read(run_dir).entries in ((), (FIRST,))
         assert not server_rollbacks.read(run_dir).problems
-        server_rollbacks.append(run_dir, SECOND)
+        RollbackFile(run_dir).append(SECOND)
         assert server_rollbacks.read(run_dir).entries in ((SECOND,), (FIRST, SECOND))
         number += 1
     assert died >= 5
@@ -102,7 +121,7 @@ def killed_in_append(run_dir: Path, entry: ServerRollback, before: int) -> bool:
             left -= 1
 
         durable.failpoint = count_down
-        server_rollbacks.append(run_dir, entry)
+        RollbackFile(run_dir).append(entry)
         os._exit(0)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
@@ -110,7 +129,7 @@ def killed_in_append(run_dir: Path, entry: ServerRollback, before: int) -> bool:
 def test_without_room_nothing_is_written_and_the_server_hears_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server_rollbacks.append(tmp_path, FIRST)
+    RollbackFile(tmp_path).append(FIRST)
 
     def full(step: str, path: Path) -> None:
         if step == "write":
@@ -118,19 +137,19 @@ def test_without_room_nothing_is_written_and_the_server_hears_of_it(
 
     monkeypatch.setattr(durable, "failpoint", full)
     with pytest.raises(DiskFullError, match=r"rollbacks\.jsonl"):
-        server_rollbacks.append(tmp_path, SECOND)
+        RollbackFile(tmp_path).append(SECOND)
     assert server_rollbacks.read(tmp_path).entries == (FIRST,)
 
 
 def test_a_torn_last_line_does_not_count_and_goes_at_the_next_append(tmp_path: Path) -> None:
     for entry in (FIRST, SECOND):
-        server_rollbacks.append(tmp_path, entry)
+        RollbackFile(tmp_path).append(entry)
     whole = path_of(tmp_path).read_bytes()
     first = whole.index(b"\n") + 1
     for size in range(first, len(whole)):
         path_of(tmp_path).write_bytes(whole[:size])
         assert server_rollbacks.read(tmp_path) == server_rollbacks.Rollbacks((FIRST,))
-        server_rollbacks.append(tmp_path, SECOND)
+        RollbackFile(tmp_path).append(SECOND)
         assert server_rollbacks.read(tmp_path) == server_rollbacks.Rollbacks((FIRST, SECOND))
 
 
@@ -140,11 +159,11 @@ def test_a_torn_last_line_does_not_count_and_goes_at_the_next_append(tmp_path: P
     ids=["empty", "nothing", "list", "NUL", "no text", "deep", "half", "wrong check"],
 )
 def test_a_damaged_line_is_left_out_and_reported(tmp_path: Path, line: bytes) -> None:
-    server_rollbacks.append(tmp_path, FIRST)
+    RollbackFile(tmp_path).append(FIRST)
     with path_of(tmp_path).open("ab") as stream:
         stream.write(line + b"\n")
-    server_rollbacks.append(tmp_path, FIRST)  # which may cut what was torn, and nothing else
-    server_rollbacks.append(tmp_path, SECOND)
+    RollbackFile(tmp_path).append(FIRST)  # which may cut what was torn, and nothing else
+    RollbackFile(tmp_path).append(SECOND)
     found = server_rollbacks.read(tmp_path)
     assert found.entries == (FIRST, FIRST, SECOND)
     if line != b"\x00\x00":
@@ -155,14 +174,14 @@ def test_a_damaged_line_is_left_out_and_reported(tmp_path: Path, line: bytes) ->
 @given(data=st.binary(max_size=300))
 def test_whatever_bytes_lie_there_reading_raises_nothing(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     run_dir = tmp_path_factory.mktemp("run")
-    server_rollbacks.append(run_dir, FIRST)
+    RollbackFile(run_dir).append(FIRST)
     with path_of(run_dir).open("ab") as stream:
         stream.write(data)
     assert server_rollbacks.read(run_dir).entries[0] == FIRST
 
 
 def test_a_flipped_byte_never_gives_another_rollback(tmp_path: Path) -> None:
-    server_rollbacks.append(tmp_path, FIRST)
+    RollbackFile(tmp_path).append(FIRST)
     whole = path_of(tmp_path).read_bytes()
     for at in range(len(whole)):
         path_of(tmp_path).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.registry import server_rollbacks
-from supervisor.registry.server_rollbacks import Cause, ServerRollback
+from supervisor.registry.server_rollbacks import Cause, RollbackFile, ServerRollback
 from supervisor.serving.options import ServerOptions
 from tests.support import onnx_models as models
 from tests.support.served_folder import TARGET, ServedFolder
@@ -111,8 +111,8 @@ def test_a_version_that_was_taken_out_is_no_way_back_though_its_session_is_warm(
     """As when the supervisor rolled back: v000002 goes live again, and v000003 is what was live before it."""
     assert server.post(INFER, STATE).body["version"] == "v000003"
     gone = folder.active[TARGET]
-    server_rollbacks.append(
-        folder.path, ServerRollback("x", TARGET, gone.name, gone.model_sha256, "v000002", Cause.MANUAL, "", "now")
+    RollbackFile(folder.path).append(
+        ServerRollback("x", TARGET, gone.name, gone.model_sha256, "v000002", Cause.MANUAL, "", "now")
     )
     assert server.post(RELOAD).body["version"] == "v000002"
     assert server.post(ROLLBACK).body["version"] == "v000001"

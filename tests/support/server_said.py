@@ -12,9 +12,8 @@ from supervisor.journal.log import read_log
 from supervisor.journal.recovery import known_targets
 from supervisor.journal.requests import Action, Request
 from supervisor.record import Record
-from supervisor.registry import server_rollbacks
 from supervisor.registry.active import ActiveFile
-from supervisor.registry.server_rollbacks import Cause, ServerRollback
+from supervisor.registry.server_rollbacks import Cause, RollbackFile, ServerRollback
 from tests.support.small_run import SmallRun
 from trainers import worker
 
@@ -81,5 +80,5 @@ def server_goes_back(
         detail="score .31 after .52 over 640 pairs",
         at="2000-01-01T00:00:00Z",
     )
-    server_rollbacks.append(run_dir, entry)
+    RollbackFile(run_dir).append(entry)
     return entry
