@@ -60,6 +60,7 @@ class Desk:
     def __init__(self, slots: Slots, batcher: Batcher, options: ServerOptions) -> None:
         self._slots, self._batcher, self._options = slots, batcher, options
         self._routes: dict[bytes, Route] = {}
+        self.refused_connections = 0
 
     def route(self, path: bytes) -> Route | None:
         """Of an inference path as it is usually written; None where it takes a closer look, or is none."""

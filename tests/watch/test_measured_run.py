@@ -141,8 +141,9 @@ def test_times_tell_a_run_that_stands_from_one_that_goes_on(folder: NoopFolder) 
         assert paused["incumbent_last_commit_timestamp_seconds"] <= paused["incumbent_last_turn_timestamp_seconds"]
         turn = "incumbent_last_turn_timestamp_seconds"
         wait_for("the loop's next turn", lambda: run.scrape()[turn] > paused[turn])
-        assert run.scrape()["incumbent_last_commit_timestamp_seconds"] == (
-            paused["incumbent_last_commit_timestamp_seconds"]
+        assert (
+            run.scrape()["incumbent_last_commit_timestamp_seconds"]
+            == (paused["incumbent_last_commit_timestamp_seconds"])
         )
         assert paused["incumbent_disk_free_bytes"] > 0
         assert paused["incumbent_log_bytes"] > 0
