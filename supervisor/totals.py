@@ -1,6 +1,6 @@
 """What the lines add up to, for whoever watches a run for months. Pure, a fold like the state that carries it.
 
-Nothing decides by these figures. Those that a clock gave do not count when two states are compared.
+Nothing decides by these figures. As in a line, what a clock gave stands in `time` and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,16 +21,12 @@ K = TypeVar("K")
 
 
 @dataclass(frozen=True)
-class Durations:
-    """How long the trials took: their number up to each bound and beyond the last, and their seconds together."""
+class Times:
+    """How long the trials took, and when the last line was written."""
 
-    counts: tuple[int, ...] = (0,) * (len(BOUNDS_S) + 1)
-    total_s: float = 0.0
-
-    def and_one(self, took_s: float) -> Durations:
-        place = bisect_left(BOUNDS_S, took_s)
-        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
-        return Durations(counts, self.total_s + took_s)
+    durations: tuple[int, ...] = (0,) * (len(BOUNDS_S) + 1)  # trials up to each bound, and beyond the last
+    trial_s: Mapping[str, float] = field(default_factory=dict)  # of each target's trials together
+    last_commit: str = ""  # the wall's time as the line has it
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,6 @@ class TargetTotals:
     promotions: int = 0  # versions that went into production: first ones, proven ones, those promoted by hand
     delta: float | None = None  # of the last candidate to the incumbent of its time, on the screen games
     gain: float | None = None  # of the last proven promotion, on its measuring games
-    trial_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,7 @@ class Totals:
     targets: Mapping[str, TargetTotals] = field(default_factory=dict)
     reasons: Mapping[Reason, int] = field(default_factory=dict)
     failed_in_a_row: int = 0
-    durations: Durations = field(default_factory=Durations, compare=False)
-    last_commit: str = field(default="", compare=False)  # the wall's time as the line has it
+    time: Times = field(default_factory=Times, compare=False)
 
     def target(self, key: str) -> TargetTotals:
         return self.targets.get(key, TargetTotals())
@@ -62,18 +56,15 @@ class Totals:
 
 def add_line(totals: Totals, record: Record) -> Totals:
     """The totals after one more line."""
-    took_s = _duration_s(record)
-    target = _add_to_target(totals.target(record.target), record, took_s or 0.0)
     return Totals(
-        targets={**totals.targets, record.target: target},
+        targets={**totals.targets, record.target: _add_to_target(totals.target(record.target), record)},
         reasons=_one_more(totals.reasons, record.reason),
         failed_in_a_row=_failed_in_a_row(totals.failed_in_a_row, record),
-        durations=totals.durations if took_s is None else totals.durations.and_one(took_s),
-        last_commit=str(record.time.get("finished_at") or totals.last_commit),
+        time=_add_to_times(totals.time, record),
     )
 
 
-def _add_to_target(target: TargetTotals, record: Record, took_s: float) -> TargetTotals:
+def _add_to_target(target: TargetTotals, record: Record) -> TargetTotals:
     candidate = record.status is Status.COMPLETE and record.purpose != MANUAL
     outcomes = target.outcomes
     return replace(
@@ -84,7 +75,19 @@ def _add_to_target(target: TargetTotals, record: Record, took_s: float) -> Targe
         promotions=target.promotions + record.promoted,
         delta=target.delta if record.delta is None else record.delta,
         gain=record.improvement if record.is_promotion_by_test else target.gain,
-        trial_s=target.trial_s + took_s,
+    )
+
+
+def _add_to_times(times: Times, record: Record) -> Times:
+    times = replace(times, last_commit=str(record.time.get("finished_at") or times.last_commit))
+    took_s = _duration_s(record)
+    if took_s is None:
+        return times
+    place, counts, sums = bisect_left(BOUNDS_S, took_s), times.durations, times.trial_s
+    return replace(
+        times,
+        durations=(*counts[:place], counts[place] + 1, *counts[place + 1 :]),
+        trial_s={**sums, record.target: sums.get(record.target, 0.0) + took_s},
     )
 
 

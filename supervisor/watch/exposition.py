@@ -73,7 +73,9 @@ def _founding(figures: Figures) -> Iterator[Metric]:
     yield CounterMetricFamily(f"{prefix}_rollbacks", "Versions taken out of production for good.", back)
     named = [f"{bound:g}" for bound in BOUNDS_S] + ["+Inf"]
     took = HistogramMetricFamily(f"{prefix}_iteration_duration_seconds", "Of the iterations' trials, games included.")
-    took.add_metric([], list(zip(named, accumulate(totals.durations.counts), strict=True)), totals.durations.total_s)
+    took.add_metric(
+        [], list(zip(named, accumulate(totals.time.durations), strict=True)), sum(totals.time.trial_s.values())
+    )
     yield took
     yield _by_target(
         figures,
@@ -99,7 +101,7 @@ def _lines(figures: Figures) -> Iterator[Metric]:
         for outcome in Outcome:
             tests.add_metric([key, outcome], target.outcomes.get(outcome, 0))
         promotions.add_metric([key], target.promotions)
-        seconds.add_metric([key], target.trial_s)
+        seconds.add_metric([key], totals.time.trial_s.get(key, 0.0))
     reasons = CounterMetricFamily("incumbent_reasons", "Iterations by the reason of their line.", labels=["reason"])
     for reason in Reason:
         reasons.add_metric([reason], totals.reasons.get(reason, 0))
@@ -132,7 +134,11 @@ def _now(figures: Figures) -> Iterator[Metric]:
     yield waiting
     yield GaugeMetricFamily("incumbent_paused", "1 where somebody paused it.", float(figures.waiting is Waiting.PAUSED))
     for name, says, value in (
-        ("last_commit_timestamp_seconds", "When the last line was written.", unix_s(figures.state.totals.last_commit)),
+        (
+            "last_commit_timestamp_seconds",
+            "When the last line was written.",
+            unix_s(figures.state.totals.time.last_commit),
+        ),
         ("last_turn_timestamp_seconds", "When the loop was last seen; a turn takes a second.", figures.turned_s),
         ("start_timestamp_seconds", "When this process began.", figures.started_s),
         ("disk_free_bytes", "On the run folder's disk.", figures.free_disk_bytes),

@@ -52,17 +52,17 @@ def test_a_promotion_by_hand_is_a_promotion_but_no_trial() -> None:
     totals = totals_of(line(1, {}, 0.5, **by_hand, time={"duration_s": 0.0, "finished_at": "2026-01-01T00:00:00Z"}))
     target = totals.target(TARGET)
     assert (target.promotions, target.candidates, target.outcomes) == (1, 0, {})
-    assert sum(totals.durations.counts) == 0
-    assert totals.last_commit == "2026-01-01T00:00:00Z"
+    assert sum(totals.time.durations) == 0
+    assert totals.time.last_commit == "2026-01-01T00:00:00Z"
 
 
 def test_a_duration_on_a_bound_counts_below_it() -> None:
     times = (0.1, 1.0, 1.1, 1e9)
     totals = totals_of(*(line(n, {}, 0.5, time={"duration_s": took_s}) for n, took_s in enumerate(times, start=1)))
-    assert totals.durations.counts[:2] == (2, 1)
-    assert totals.durations.counts[-1] == 1
-    assert len(totals.durations.counts) == len(BOUNDS_S) + 1
-    assert totals.durations.total_s == totals.target(TARGET).trial_s == sum(times)
+    assert totals.time.durations[:2] == (2, 1)
+    assert totals.time.durations[-1] == 1
+    assert len(totals.time.durations) == len(BOUNDS_S) + 1
+    assert totals.time.trial_s == {TARGET: sum(times)}
 
 
 lines_of_any_end = st.lists(st.tuples(st.sampled_from(Status), st.sampled_from(["search", "enqueued", "manual"])))
@@ -81,7 +81,6 @@ def test_what_a_clock_said_makes_no_two_states_differ_and_survives_a_snapshot_al
     state = fold_all(State(), slow)
     assert state == fold_all(State(), quick)
     read = parse(State, as_json(state))
-    assert read.totals.durations == state.totals.durations
-    assert read.totals.durations.total_s == 180.0
-    assert read.totals.last_commit == "2026-02-01T00:00:00Z"
-    assert read.totals.target(TARGET).trial_s == 180.0
+    assert read.totals.time == state.totals.time
+    assert read.totals.time.trial_s == {TARGET: 180.0}
+    assert read.totals.time.last_commit == "2026-02-01T00:00:00Z"
