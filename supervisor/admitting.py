@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from supervisor.contract import Waiting
 from supervisor.execution.gpu_hours import DAY_CHARACTERS, within_gpu_hours
 from supervisor.execution.room import share_of
 from supervisor.external.command_settings import parse_command
@@ -27,13 +28,13 @@ class Admitter:
         self._said_no_room = False
 
     @property
-    def waiting_for(self) -> str:
-        """In a few words, empty while it waits for nothing."""
+    def waiting(self) -> Waiting | None:
+        """What it waits for, if it does."""
         if self._waiting_since_s is not None:
-            return "waiting for resources"
+            return Waiting.RESOURCES
         if self._gpu_hours_used:
-            return "waiting for the next day's GPU-hours"
-        return "backing off" if self._parts.clock.monotonic_s() < self._not_before_s else ""
+            return Waiting.GPU_HOURS
+        return Waiting.BACK_OFF if self._parts.clock.monotonic_s() < self._not_before_s else None
 
     def back_off(self, delay_s: float) -> None:
         """Nothing begins for so long."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from supervisor.contract import Outcome, Reason, Status, Version
+from supervisor.contract import Outcome, Reason, Status, Version, Waiting
 from supervisor.record import Record
 from supervisor.state import State
 
@@ -32,6 +32,14 @@ WORDS = {
     Reason.MANUAL_ROLLBACK: "rolled back by the operator",
     Reason.DEGRADED: "rolled back by the server, it did worse in production",
     Reason.HARD_FAULT: "rolled back by the server after a fault",
+}
+
+WAITING = {
+    Waiting.PAUSED: "paused",
+    Waiting.RESOURCES: "waiting for resources",
+    Waiting.GPU_HOURS: "waiting for the next day's GPU-hours",
+    Waiting.BACK_OFF: "backing off",
+    Waiting.DISK: "disk full",
 }
 
 
@@ -70,6 +78,11 @@ def percent(rate: float | None) -> str:
 def resumed_line(state: State) -> str:
     """The first line after a restart."""
     return f"Resumed from checkpoint: {position(state)}"
+
+
+def standing(state: State, waiting: Waiting | None) -> str:
+    """The service manager's line of status."""
+    return f"{WAITING[waiting]}; {position(state)}" if waiting else position(state)
 
 
 def position(state: State) -> str:

@@ -89,6 +89,16 @@ class Reason(StrEnum):
     FILE_GONE = "file_gone"  # a request goes to a version whose model file retention has removed
 
 
+class Waiting(StrEnum):
+    """The closed list of what a run that starts no trial waits for."""
+
+    PAUSED = "paused"  # until somebody resumes it
+    RESOURCES = "resources"  # other programs use more than the limits allow, or the disk is nearly full
+    GPU_HOURS = "gpu_hours"  # the target's are used for today
+    BACK_OFF = "back_off"  # trials keep failing, or resources were waited for in vain
+    DISK = "disk"  # it is full
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a trial may use. Steps decide; wall seconds are a net at about ten times the expected time."""

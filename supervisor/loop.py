@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from supervisor.admitting import Admitter
 from supervisor.committing import Committer
-from supervisor.console import line_for_people, position
-from supervisor.contract import Json, Reason, TrialSpec
+from supervisor.console import line_for_people, position, standing
+from supervisor.contract import Json, Reason, TrialSpec, Waiting
 from supervisor.execution import attempts
 from supervisor.execution.server_link import wait_readable
 from supervisor.flight import WANTS, Flight
@@ -32,13 +32,12 @@ from supervisor.planning import (
     request_for,
     spec_for,
 )
-from supervisor.record import Record
+from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
 from supervisor.signals import Signals, StopAsked
 from supervisor.versions import changed_versions
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
-PURPOSES_OF_PEOPLE = frozenset({"manual", "enqueued"})  # what a person asked for says nothing about the machine
 STOP_LIMIT_S = 10.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
 FIRST_DISK_PAUSE_S = 1.0
 LONGEST_DISK_PAUSE_S = 60.0
@@ -103,13 +102,14 @@ class Supervisor:
                 self._commit(ready)
             if not self._moved:
                 self._parts.executor.wait(IDLE_WAIT_S, also=[self._signals.descriptor])
-            self._tell("paused" if wishes.paused else "")
+            self._tell(Waiting.PAUSED if wishes.paused else None)
 
-    def _tell(self, waiting_for: str = "") -> None:
-        """A turn is done: the service manager hears of it, and where the run stands."""
-        waiting_for = waiting_for or self._admitter.waiting_for
-        where = position(self._memory.state)
-        self._parts.notifier.turn(f"{waiting_for}; {where}" if waiting_for else where)
+    def _tell(self, waiting: Waiting | None = None) -> None:
+        """A turn is done: the service manager hears of it, and whoever measures the run, and where it stands."""
+        waiting = waiting or self._admitter.waiting
+        running = sum(flight.handle is not None for flight in self._flights.values())
+        self._parts.notifier.turn(standing(self._memory.state, waiting))
+        self._parts.measured(self._memory.state, running, waiting)
 
     @property
     def _stopping(self) -> bool:
@@ -385,5 +385,5 @@ class Supervisor:
         while pause_s > 0 and not self._stopping:
             wait_readable([self._signals.descriptor], min(IDLE_WAIT_S, pause_s))
             self._parts.executor.wait(0)
-            self._tell("disk full")
+            self._tell(Waiting.DISK)
             pause_s -= IDLE_WAIT_S

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from supervisor.clock import Clock
 from supervisor.config.settings import Settings
-from supervisor.contract import Budget, TrialSpec
+from supervisor.contract import Budget, TrialSpec, Waiting
 from supervisor.execution.executor import Executor
 from supervisor.execution.room import Admission
 from supervisor.journal.events import Events
@@ -45,6 +45,10 @@ class Projections(Protocol):
         """Complete what is under way; when hurried, what takes longer is left to the next start."""
 
 
+Measured = Callable[[State, int, Waiting | None], None]
+"""Called with the state, the number of trials that run, and what is waited for; must neither block nor raise."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """Everything with an effect that the loop uses."""
@@ -66,3 +70,4 @@ class Parts:
     clock: Clock = field(default_factory=Clock)
     cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     notifier: Notifier = field(default_factory=Notifier)  # silent unless a service manager listens
+    measured: Measured = lambda state, running, waiting: None  # at the end of every turn

@@ -20,6 +20,8 @@ from supervisor.contract import (
 )
 
 FIRST_CHAIN = "0" * 32  # what the first line of a run is chained to
+PURPOSES_OF_PEOPLE = frozenset({"manual", "enqueued"})  # what a person asked for says nothing about the machine
+NOT_TESTED = frozenset({"none", "manual"})  # decision rules that consume no test of the error budget
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Record:
         """Whether it takes the incumbent out: for `version`, or for none. A rollback that came too late takes out
         nothing, and is remembered."""
         return bool(self.rollbacks) and self.decision.reason is not Reason.INCUMBENT_GONE
+
+    @property
+    def was_tested(self) -> bool:
+        """Whether a paired test was spent on its candidate."""
+        return self.decision.rule not in NOT_TESTED
 
     @property
     def is_promotion_by_test(self) -> bool:

@@ -11,8 +11,7 @@ from supervisor.contract import Outcome, Tally, Version
 from supervisor.record import FIRST_CHAIN, Record
 from supervisor.search import fold as search_fold
 from supervisor.search.fold import SearchState
-
-NOT_TESTED = frozenset({"none", "manual"})  # decision rules that consume no test of the error budget
+from supervisor.totals import Totals, add_line
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class State:
     total_games: int = 0
     targets: Mapping[str, TargetState] = field(default_factory=dict)
     agenda: Agenda = field(default_factory=Agenda)
+    totals: Totals = field(default_factory=Totals)
 
     def target(self, key: str) -> TargetState:
         return self.targets.get(key, TargetState())
@@ -69,6 +69,7 @@ def fold(state: State, record: Record) -> State:
         total_games=state.total_games + record.games,
         targets={**state.targets, record.target: target},
         agenda=agenda.picked(state.agenda, record.target, frequency) if frequency else state.agenda,
+        totals=add_line(state.totals, record),
     )
 
 
@@ -92,7 +93,6 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
     if record.level != target.level:
         pools = {}  # they were measured against another opponent
     reward = record.metrics.get("reward") if changed else target.reward
-    tested = record.decision.rule not in NOT_TESTED
     return replace(
         target,
         iterations=target.iterations + 1,
@@ -103,8 +103,8 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
         next_level=max(target.next_level, record.next_level),
         reward=reward,
         search=search_fold.advance(target.search, record),
-        tests=target.tests + tested,
-        promotions=target.promotions + (tested and record.decision.outcome is Outcome.PROMOTE),
+        tests=target.tests + record.was_tested,
+        promotions=target.promotions + (record.was_tested and record.decision.outcome is Outcome.PROMOTE),
         versions=versions,
         history=history,
         rolled_back=tuple(sorted({*target.rolled_back, *record.rollbacks})),

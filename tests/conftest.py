@@ -9,6 +9,7 @@ from tests.support.command_line import NoopFolder
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before torch is imported: results depend on the thread count
 
+os.environ.setdefault("INCUMBENT_RUN__METRICS_PORT", "null")  # runs side by side would fight for one port
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if os.access("/dev/shm", os.W_OK):

@@ -40,6 +40,9 @@ from supervisor.search.projector import Projector
 from supervisor.search.setup import Setup, load_setup
 from supervisor.signals import Signals, StopAsked
 from supervisor.versions import changed_versions, library_versions
+from supervisor.watch.endpoint import Endpoint, open_endpoint
+from supervisor.watch.exposition import RunMetrics
+from supervisor.watch.figures import Observer
 
 HISTORY_LOST = "history_lost"
 
@@ -124,8 +127,11 @@ class _Run:
         self._events.write("start", f"iteration {recovered.state.iteration}, pid {os.getpid()}")
         self._say_how_many_workers(identity.window)
         memory = Memory.of(recovered, identity.window)
-        parts, delivery = self._parts(identity, memory)
+        settings = self._limited(memory)
+        observer = Observer(self._run_dir, memory.state, self._setup.targets, settings.run.workers, self._clock)
+        parts, delivery = self._parts(identity, memory, settings, observer)
         self._forget_old_consoles()
+        endpoint = self._endpoint(settings, observer)
         hurried = True
         try:
             self._notifier.starting("recovering: bringing what others read up to date")
@@ -138,6 +144,8 @@ class _Run:
             parts.executor.close()
             parts.proposer.close()
             parts.projections.close(hurried)
+            if endpoint is not None:
+                endpoint.close()
         if self._options.requests_only:
             changed = {line.target for line in memory.latest if line.iteration > recovered.state.iteration}
             untold = delivery.close(0.0)
@@ -205,8 +213,9 @@ class _Run:
         known = {key: entry.as_version() for key, entry in active.targets.items()} if active else {}
         return replace(recovered, states=tuple(adopt(state, known) for state in recovered.states))
 
-    def _parts(self, identity: RunIdentity, memory: Memory) -> tuple[Parts, ReloadDelivery]:
-        settings = self._limited(memory)
+    def _parts(
+        self, identity: RunIdentity, memory: Memory, settings: Settings, observer: Observer
+    ) -> tuple[Parts, ReloadDelivery]:
         store = ModelStore(self._run_dir)
         gpu = Gpu.find(self._console.say, self._events.write)
         monitor = Monitor(self._run_dir, settings.resources, gpu)
@@ -224,7 +233,7 @@ class _Run:
             definitions=self._setup.targets,
             lock=self._lock,
             executor=executor,
-            proposer=Proposer(partial(self._meanwhile, executor)),
+            proposer=Proposer(partial(self._meanwhile, executor, observer)),
             projections=RunProjections(
                 self._run_dir,
                 settings,
@@ -243,15 +252,25 @@ class _Run:
             versions=library_versions(),
             clock=self._clock,
             notifier=self._notifier,
+            measured=observer.turn,
         )
         return parts, delivery
 
-    def _meanwhile(self, executor: Executor) -> None:
+    def _meanwhile(self, executor: Executor, observer: Observer) -> None:
         """What the loop cares for while it waits for a proposal that takes long."""
         if self._signals.stop_asked:
             raise StopAsked
         executor.wait(0)  # trials that run are kept to their budgets
         self._notifier.beat()
+        observer.beat()
+
+    def _endpoint(self, settings: Settings, observer: Observer) -> Endpoint | None:
+        """What Prometheus asks. A command that leaves again at once has none."""
+        host, port = settings.run.metrics_host, settings.run.metrics_port
+        if port is None or self._options.requests_only:
+            return None
+        metrics = RunMetrics(lambda: observer.figures)
+        return open_endpoint(host, port, metrics.text, self._console.say, self._events.write)
 
     def _quiet_report(self, event: str, reason: str) -> None:
         """Of a command that leaves again at once: that no server runs is no news."""

@@ -124,6 +124,10 @@ class RunSettings(Section):
     """Whether trainings write their figures for TensorBoard, into their trial folders."""
     retention_console_logs: Positive = 50
     """Console logs kept, one of each start."""
+    metrics_host: str = Field(default="127.0.0.1", min_length=1)
+    """Where Prometheus may ask this run for its figures. They hold no secret, and nothing can be changed there."""
+    metrics_port: Whole | None = Field(default=9091, ge=0, le=65535)
+    """0 lets the system choose, none is no metrics. Where it is taken the run goes on without."""
 
 
 class SearchSettings(Section):

@@ -57,10 +57,12 @@ class Batcher:
         self._threads: ThreadPoolExecutor | None = None
         self._due: list[Served] = []  # those whose turn comes at the end of this turn of the loop
         self.waiting = 0
+        self.refused = 0  # requests that found no room
 
     def submit(self, served: Served, request: Waiting) -> None:
         """Raises ApiError (503) where too many wait already."""
         if self.waiting >= self._max_waiting:
+            self.refused += 1
             raise ApiError(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
         self.waiting += 1
         if not served.queue and not served.running:

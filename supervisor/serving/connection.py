@@ -82,6 +82,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.heard_s = self.loop.time()
         if len(self.connections) > self._options.max_connections:
+            self._desk.refused_connections += 1
             error = ApiError(503, "too_many_connections", "too many connections; try again", {"Retry-After": "1"})
             self.give_up(error, linger_s=0.0)
 

@@ -63,6 +63,7 @@ class Desk:
         self._slots, self._batcher, self._options = slots, batcher, options
         self._routes: dict[bytes, Route] = {}
         self.answered = Answered()
+        self.refused_connections = 0
 
     def route(self, path: bytes) -> Route | None:
         """Of an inference path as it is usually written; None where it takes a closer look, or is none."""

@@ -27,25 +27,28 @@ def connections_that_fit(wanted: int) -> int:
     return wanted if soft == unlimited else max(1, min(wanted, soft - OWN_DESCRIPTORS))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's."""
+def listen(host: str, port: int, settings: str = "serving.") -> socket.socket:
+    """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's.
+
+    `settings` is what the names of the two settings begin with that a person would change.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, ValueError) as error:  # ValueError: what cannot even be the name of a host
         raise UsageError(
-            f"serving.host {host!r} cannot be resolved ({error}); give an address of this machine"
+            f"{settings}host {host!r} cannot be resolved ({error}); give an address of this machine"
         ) from error
     try:
         return _listening(socket.socket(family, kind, protocol), address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
-                f"port {port} on {host} is taken by another program; stop it, or set another serving.port"
+                f"port {port} on {host} is taken by another program; stop it, or set another {settings}port"
             ) from error
         raise UsageError(
-            f"cannot listen on {host} port {port} ({error.strerror}); set another serving.host or serving.port"
+            f"cannot listen on {host} port {port} ({error.strerror}); set another {settings}host or {settings}port"
         ) from error
 
 

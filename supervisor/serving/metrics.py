@@ -1,6 +1,7 @@
 """What the server has done, for Prometheus: under our own names, and under Triton's where its boards and alerts fit.
 
-Labels are the models that are loaded and nothing that a client sends, so there are never more rows than models.
+Labels are the models that are loaded and closed lists, and nothing that a client sends: there are no more rows than
+those.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from supervisor.serving.batching import Batcher
+from supervisor.serving.desk import Desk
 from supervisor.serving.served import LATENCY_BOUNDS_S, Counts, Served
 from supervisor.serving.slots import Slots, oip_name
 from supervisor.serving.watch_metrics import watch_metrics
@@ -35,8 +38,8 @@ _TRITON: tuple[tuple[str, str, Callable[[Counts], float]], ...] = (
 class ServerMetrics(Collector):
     """Looks at the counts when it is asked."""
 
-    def __init__(self, slots: Slots, waiting: Callable[[], int], connections: Callable[[], int]) -> None:
-        self._slots, self._waiting, self._connections = slots, waiting, connections
+    def __init__(self, slots: Slots, batcher: Batcher, desk: Desk, connections: Callable[[], int]) -> None:
+        self._slots, self._batcher, self._desk, self._connections = slots, batcher, desk, connections
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -62,8 +65,12 @@ class ServerMetrics(Collector):
             swaps.add_metric([slot.target], slot.swaps)
             rollbacks.add_metric([slot.target], slot.rollbacks)
         yield from (refused, swaps, rollbacks)
-        yield GaugeMetricFamily("incumbent_requests_waiting", "Inferences that wait to be run.", self._waiting())
+        yield GaugeMetricFamily("incumbent_requests_waiting", "Inferences that wait to be run.", self._batcher.waiting)
         yield GaugeMetricFamily("incumbent_connections", "Open connections.", self._connections())
+        full = CounterMetricFamily("incumbent_refused", "Answered 503: there was no room for it.", labels=["what"])
+        full.add_metric(["request"], self._batcher.refused)
+        full.add_metric(["connection"], self._desk.refused_connections)
+        yield full
         yield from self._of_requests(live)
         yield from watch_metrics([(slot, slot.live) for slot in self._slots if slot.live is not None])
 

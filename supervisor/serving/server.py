@@ -105,7 +105,7 @@ def run_server(
         shadows = Shadows(engine, announce, _now_text)
         batcher = Batcher(options.max_in_flight, options.max_rows)
         desk = Desk(engine.slots, batcher, options)
-        metrics = ServerMetrics(engine.slots, lambda: batcher.waiting, lambda: len(server.server_state.connections))
+        metrics = ServerMetrics(engine.slots, batcher, desk, lambda: len(server.server_state.connections))
         service = Service(
             engine,
             desk,

@@ -30,7 +30,8 @@ from supervisor.promotion.wilson import wilson_interval
 from supervisor.serving.options import WatchOptions
 from supervisor.serving.window import Verdict, Window
 from tests.support import onnx_models as models
-from tests.support.players import monitoring, report, until
+from tests.support.players import monitoring, report
+from tests.support.processes import wait_for
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
@@ -157,7 +158,7 @@ def over_http(runs: int) -> list[tuple[bool, str]]:
                         report(server, *batch)
                         took_s += time.perf_counter() - began_s
                         told += len(batch)
-                    until(lambda server=server: monitoring(server)["state"] != "watching")
+                    wait_for("its end", lambda server=server: monitoring(server)["state"] != "watching")
                     ended.append(monitoring(server)["state"])
         right = ended.count(wanted)
         rate = f"{told / took_s:,.0f} outcomes/s in reports of 500"

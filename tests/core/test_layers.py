@@ -32,6 +32,7 @@ LAYERS = (
         "supervisor.search.fold",
         "supervisor.search.schedule",
         "supervisor.state",
+        "supervisor.totals",
     ),
     ("supervisor.curriculum",),
     ("supervisor.journal", "supervisor.execution"),
@@ -47,7 +48,7 @@ LAYERS = (
         "supervisor.parts",
     ),
     ("supervisor.admitting", "supervisor.grouping"),
-    ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving"),
+    ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.watch"),
     ("supervisor.commands", "supervisor.flags", "supervisor.cli_models", "supervisor.cli", "supervisor.__main__"),
 )
 TRAINERS_MAY_IMPORT = (

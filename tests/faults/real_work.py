@@ -28,6 +28,7 @@ SHORT = {
     "INCUMBENT_PROMOTION__GUARDS__MIN_WIN_RATE": "0",
     "INCUMBENT_PROMOTION__GUARDS__MAX_LATENCY_MS": "10000",  # a busy machine decides nothing
     "INCUMBENT_RUN__CHECKPOINT_INTERVAL": "2",
+    "INCUMBENT_RUN__METRICS_PORT": "null",  # that it is taken would be one more durable event
 }
 LIMIT_S = 900.0  # of a point: on a machine that others keep busy too
 BOTH = ("aggressive/combat_dqn", "mage/combat_dqn")

@@ -26,7 +26,7 @@ class Newcomer:
 
     def __init__(self, place):
         self.place = place
-        self.port, self.dashboard_port = str(free_port()), str(free_port())
+        self.port, self.dashboard_port, self.metrics_port = (str(free_port()) for _ in range(3))
         for name in LINKED:
             (place / name).symlink_to(ROOT / name)
         (place / ".venv").mkdir()
@@ -40,11 +40,13 @@ class Newcomer:
         )
         (place / ".venv" / "stamp").write_text(shell(stamp, cwd=place))
         path = f"{place}/.venv/bin:{os.environ['PATH']}"
-        self.environ = {**SMALL, "INCUMBENT_SERVING__PORT": self.port, "PATH": path}
+        ports = {"INCUMBENT_SERVING__PORT": self.port, "INCUMBENT_RUN__METRICS_PORT": self.metrics_port}
+        self.environ = {**SMALL, **ports, "PATH": path}
 
     def typed(self, line):
         """The line, with ports that are free here."""
         line = line.replace("localhost:8080", f"127.0.0.1:{self.port}")
+        line = line.replace("localhost:9091", f"127.0.0.1:{self.metrics_port}")
         return line.replace("incumbent dashboard", f"incumbent dashboard --port {self.dashboard_port}")
 
     @contextlib.contextmanager

@@ -11,7 +11,8 @@ from supervisor.registry import server_rollbacks
 from supervisor.registry.server_rollbacks import Cause
 from supervisor.serving.options import WatchOptions
 from tests.support import onnx_models as models
-from tests.support.players import INFER, STATE, answering, listed, monitoring, until
+from tests.support.players import INFER, STATE, answering, listed, monitoring
+from tests.support.processes import wait_for
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
@@ -62,7 +63,7 @@ def test_faults_survive_a_kill(server: ServerProcess, folder: ServedFolder) -> N
     for _ in range(2):
         server.post(INFER, BREAKING)
     path = folder.path / "serving" / "windows" / "aggressive.combat_dqn.jsonl"
-    until(lambda: path.exists() and path.read_text().count("not finite") == 2)
+    wait_for("that", lambda: path.exists() and path.read_text().count("not finite") == 2)
     server.process.kill()
     with ServerProcess(folder.path) as again:
         assert monitoring(again)["faults"] == 2
@@ -94,7 +95,7 @@ def test_once_it_is_not_watched_any_more_it_answers_for_itself(folder: ServedFol
     with ServerProcess(folder.path, watched=WatchOptions(window_s=0.2)) as server:
         folder.promote(models.fragile(2))
         server.post(f"/reload/{TARGET}")
-        until(lambda: monitoring(server)["state"] == "undecided")
+        wait_for("that", lambda: monitoring(server)["state"] == "undecided")
         assert server.post(INFER, BREAKING).status == 422
 
 
@@ -108,7 +109,7 @@ def test_a_version_is_out_that_is_slow_by_itself_and_beside_the_one_before(folde
         for _ in range(250):
             server.post(INFER, {"states": [STATE["state"]] * 64})
         if hidden == 32:
-            until(lambda: monitoring(server)["timed"] == 1)
+            wait_for("that", lambda: monitoring(server)["timed"] == 1)
             assert answering(server) == NEW
             assert listed(server)["monitoring"]["faults"] == 0
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from supervisor.serving.options import ServerOptions
 from tests.support import onnx_models as models
-from tests.support.players import until
+from tests.support.processes import wait_for
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
@@ -89,7 +92,7 @@ def test_watch_outcomes_and_shadow_are_there(server: ServerProcess, folder: Serv
     server.post(f"/infer/{TARGET}", STATE)
     games = [{"version": f"v00000{number}", "score": number - 1} for number in (1, 2)] * 10
     server.post(f"/outcome/{TARGET}", {"outcomes": games})
-    until(lambda: measured(server)["incumbent_shadow_requests_total", TARGET, "v000003"] == 1)
+    wait_for("that", lambda: measured(server)["incumbent_shadow_requests_total", TARGET, "v000003"] == 1)
     found, new = measured(server), (TARGET, "v000002")
     assert found["incumbent_outcomes_total", *new] == 10
     assert found["incumbent_outcome_score_mean", *new] == 1.0
@@ -99,3 +102,22 @@ def test_watch_outcomes_and_shadow_are_there(server: ServerProcess, folder: Serv
     assert found["incumbent_watch_faults", *new] == 0
     assert 0 <= found["incumbent_shadow_agreement", TARGET, "v000003"] <= 1
     assert found["incumbent_shadow_failures_total", TARGET, "v000003"] == 0
+
+
+def test_what_finds_no_room_is_counted(folder: ServedFolder) -> None:
+    body = json.dumps(STATE).encode()
+    head = f"POST /infer/{TARGET} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with ServerProcess(folder.path, ServerOptions(port=0, max_in_flight=4, max_connections=2)) as server:
+        address = ("127.0.0.1", server.port)
+        with socket.create_connection(address, timeout=30) as full, socket.create_connection(address, timeout=30):
+            full.sendall((head + body) * 7)  # in one packet: all are read before the first is run
+            said = b""
+            while said.count(b"HTTP/1.1 ") < 7:
+                said += full.recv(65536)
+            assert (said.count(b"HTTP/1.1 200"), said.count(b"HTTP/1.1 503")) == (4, 3)
+            with socket.create_connection(address, timeout=30) as further:
+                assert further.recv(65536).startswith(b"HTTP/1.1 503")
+        wait_for("they are gone", lambda: server.get("/health").status == 200)
+        found = measured(server)
+    assert found["incumbent_refused_total", "request"] == 3
+    assert found["incumbent_refused_total", "connection"] >= 1

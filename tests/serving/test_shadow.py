@@ -10,7 +10,8 @@ import pytest
 
 from supervisor.serving.shadow import Compared, compare
 from tests.support import onnx_models as models
-from tests.support.players import INFER, STATE, answering, listed, until
+from tests.support.players import INFER, STATE, answering, listed
+from tests.support.processes import wait_for
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
@@ -49,7 +50,7 @@ def ask(server: ServerProcess, times: int) -> None:
 def test_the_share_asked_for_is_shown_and_compared(server: ServerProcess) -> None:
     assert server.post(SHADOW, {"version": CANDIDATE, "share": 0.25}).body["requests"] == 0
     ask(server, 40)
-    until(lambda: listed(server)["shadow"]["requests"] == 10)
+    wait_for("that", lambda: listed(server)["shadow"]["requests"] == 10)
     seen = listed(server)["shadow"]
     assert (seen["version"], seen["share"], seen["rows"], seen["failed"]) == (CANDIDATE, 0.25, 10, 0)
     shown = np.array([state(number) for number in range(3, 40, 4)], np.float32)  # every fourth
@@ -69,7 +70,7 @@ def test_a_candidate_that_fails_is_seen_to_and_answers_nobody(server: ServerProc
     for _ in range(5):
         reply = server.post(INFER, {"state": [-2000.0] + [0.5] * 63})
         assert (reply.status, reply.body["version"]) == (200, LIVE)
-    until(lambda: listed(server)["shadow"]["failed"] == 5)
+    wait_for("that", lambda: listed(server)["shadow"]["failed"] == 5)
     assert "not finite" in listed(server)["shadow"]["last_failure"]
 
 
@@ -116,4 +117,4 @@ def test_the_requests_that_it_cannot_keep_up_with_are_counted(server: ServerProc
     assert server.post(SHADOW, {"version": CANDIDATE, "share": 1}).status == 200
     for _ in range(20):
         server.post(INFER, {"states": [STATE["state"]] * 200})
-    until(lambda: sum(listed(server)["shadow"][name] for name in ("requests", "left_out")) == 20)
+    wait_for("that", lambda: sum(listed(server)["shadow"][name] for name in ("requests", "left_out")) == 20)

@@ -13,7 +13,8 @@ from supervisor.registry import server_rollbacks
 from supervisor.registry.server_rollbacks import Cause
 from supervisor.serving.options import ServerOptions, WatchOptions
 from tests.support import onnx_models as models
-from tests.support.players import OUTCOME, STATE, answering, listed, monitoring, play, report, until
+from tests.support.players import OUTCOME, STATE, answering, listed, monitoring, play, report
+from tests.support.processes import wait_for
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
@@ -95,7 +96,7 @@ def test_where_nobody_reports_it_says_so_and_the_time_ends_it(folder: ServedFold
         assert monitoring(server)["state"] == "off"
         swap(server, folder)
         assert "only hard faults" in monitoring(server)["note"]
-        until(lambda: monitoring(server)["state"] == "undecided")
+        wait_for("that", lambda: monitoring(server)["state"] == "undecided")
         assert monitoring(server)["baseline"] is None
         assert {answering(server, key) for key in KEYS[:50]} == {NEW}
 
@@ -107,7 +108,7 @@ def test_killed_in_the_middle_it_goes_on_with_all_that_was_reported(
     held = {key for key in KEYS if answering(server, key) == OLD}
     before = monitoring(server)
     path = folder.path / "serving" / "windows" / "aggressive.combat_dqn.jsonl"
-    until(lambda: pairs_in(path) == 50)
+    wait_for("that", lambda: pairs_in(path) == 50)
     server.process.kill()
     with ServerProcess(folder.path) as again:
         after = monitoring(again)
@@ -144,7 +145,7 @@ def test_a_damaged_file_costs_the_watch_and_nothing_else(
     server: ServerProcess, folder: ServedFolder, damage: str
 ) -> None:
     path = folder.path / "serving" / "windows" / "aggressive.combat_dqn.jsonl"
-    until(path.exists)
+    wait_for("its file", path.exists)
     server.process.kill()
     server.process.wait()
     text = path.read_bytes()
@@ -202,7 +203,7 @@ def test_switched_off_nobody_is_held_back(folder: ServedFolder) -> None:
 
 def test_what_cannot_be_written_down_is_tried_again_until_it_can(server: ServerProcess, folder: ServedFolder) -> None:
     path = folder.path / "serving" / "windows" / "aggressive.combat_dqn.jsonl"
-    until(path.exists)
+    wait_for("its file", path.exists)
     aside = folder.path / "aside"
     (folder.path / "serving").rename(aside)
     (folder.path / "serving").write_text("a file where the folder should be")
@@ -213,7 +214,7 @@ def test_what_cannot_be_written_down_is_tried_again_until_it_can(server: ServerP
     aside.rename(folder.path / "serving")
     server.wait_for_line(f"{NEW} rolled back (degraded)")
     assert causes(folder) == [(NEW, Cause.DEGRADED)]
-    until(lambda: pairs_in(path) >= monitoring(server)["pairs"] > 0)
+    wait_for("that", lambda: pairs_in(path) >= monitoring(server)["pairs"] > 0)
 
 
 def test_rolled_back_by_hand_the_watch_is_over(server: ServerProcess) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
 from typing import Any
 
 from tests.support.served_folder import TARGET
@@ -45,11 +43,3 @@ def play(
         games = [side for _ in range(50) for side in (old, new)]
         told.append(report(server, *((name, float(rng.random() < rate)) for name, rate in games)))
     return told
-
-
-def until(condition: Callable[[], bool], limit_s: float = 30.0) -> None:
-    """Asks again and again; the limit only ends a test that has failed."""
-    end_s = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end_s, "it never came to that"
-        time.sleep(0.02)
