@@ -27,6 +27,9 @@ from supervisor.journal.log import Log
 from supervisor.journal.recovery import Recovered, adopt, recover
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
+from supervisor.metrics.endpoint import Endpoint, open_endpoint
+from supervisor.metrics.exposition import RunMetrics
+from supervisor.metrics.figures import Observer
 from supervisor.notify import Notifier
 from supervisor.parts import Parts
 from supervisor.projections import RunProjections
@@ -40,9 +43,6 @@ from supervisor.search.projector import Projector
 from supervisor.search.setup import Setup, load_setup
 from supervisor.signals import Signals, StopAsked
 from supervisor.versions import changed_versions, library_versions
-from supervisor.watch.endpoint import Endpoint, open_endpoint
-from supervisor.watch.exposition import RunMetrics
-from supervisor.watch.figures import Observer
 
 HISTORY_LOST = "history_lost"
 

@@ -48,7 +48,7 @@ LAYERS = (
         "supervisor.parts",
     ),
     ("supervisor.admitting", "supervisor.grouping"),
-    ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.watch"),
+    ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),
     ("supervisor.commands", "supervisor.flags", "supervisor.cli_models", "supervisor.cli", "supervisor.__main__"),
 )
 TRAINERS_MAY_IMPORT = (

@@ -48,7 +48,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def texts(finished_run: NoopFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """What a real run with a dozen lines tells, and a real server with one model."""
+    """What a real run with a dozen lines tells, and a real server that has just swapped a model."""
     folder = finished_run.copy(tmp_path_factory.mktemp("told"))
     process = start(folder.run_dir, *folder.flags, environ={"INCUMBENT_RUN__METRICS_PORT": "0"})
     try:
@@ -60,7 +60,14 @@ def texts(finished_run: NoopFolder, tmp_path_factory: pytest.TempPathFactory) ->
     served = ServedFolder(tmp_path_factory.mktemp("served") / "run")
     served.promote(models.mlp(1))
     with ServerProcess(served.path) as server:
+        served.promote(models.mlp(2))
+        server.post(f"/reload/{TARGET}")
+        served.commit(models.mlp(3))
+        server.post(f"/shadow/{TARGET}", {"version": "v000003", "share": 1})
         server.post(f"/infer/{TARGET}", {"state": [0.5] * 64})
+        games = [{"version": f"v00000{number}", "score": 1} for number in (1, 2)] * 10
+        server.post(f"/outcome/{TARGET}", {"outcomes": games})
+        wait_for("the shadow has seen it", lambda: "incumbent_shadow_agreement{" in read(server.port))
         return run, read(server.port)
 
 

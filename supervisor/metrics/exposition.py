@@ -15,9 +15,9 @@ from prometheus_client.registry import Collector
 
 from supervisor.clock import unix_s
 from supervisor.contract import Outcome, Reason, Status, Waiting
+from supervisor.metrics.figures import Figures
 from supervisor.state import State, TargetState
 from supervisor.totals import BOUNDS_S
-from supervisor.watch.figures import Figures
 
 Reading = float | None
 _OF_TARGETS: tuple[tuple[str, str, Callable[[TargetState], Reading]], ...] = (

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from supervisor.metrics import endpoint as module
+from supervisor.metrics.endpoint import MOST_CONNECTIONS, MOST_HEAD_BYTES, Endpoint, open_endpoint
 from supervisor.serving.listening import listen
-from supervisor.watch import endpoint as module
-from supervisor.watch.endpoint import MOST_CONNECTIONS, MOST_HEAD_BYTES, Endpoint, open_endpoint
 from tests.support.processes import wait_for
 
 TEXT = b"# TYPE incumbent_iteration gauge\nincumbent_iteration 7.0\n"
