@@ -19,6 +19,8 @@ from pydantic import (
     Field,
     PlainValidator,
     SecretStr,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -224,8 +226,12 @@ class ServingSettings(Section):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Whole = Field(default=8080, ge=0, le=65535)
     """0 lets the system choose."""
+    admin_host: str = Field(default="127.0.0.1", min_length=1)
+    """Address of the listener that administration has to itself, where `admin_port` is set."""
+    admin_port: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=65535)] | None = None
+    """Its port: reloads and rollbacks are taken there and nowhere else. None is `port`, for everything."""
     token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(default=None, json_schema_extra=SECRET)
-    """Bearer token of the administrative routes; needed unless bound to loopback."""
+    """Bearer token of the administrative routes; needed unless they are bound to loopback."""
     token_file: FilePath | None = None
     """File holding the token, readable by its owner alone."""
     max_body_kb: Annotated[Whole, Field(ge=1)] = 1024
@@ -240,6 +246,18 @@ class ServingSettings(Section):
     """For a request to arrive whole; a slower one is answered 408."""
     deadline_s: float = Field(default=5.0, gt=0.0)
     """That an inference may wait to be run; later it is answered 504."""
+
+    @field_validator("admin_port")
+    @classmethod
+    def _a_port_of_its_own(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and value == info.data.get("port"):
+            raise PydanticCustomError("same_port", "is serving.port too; give it a port of its own")
+        return value
+
+    @property
+    def administration(self) -> tuple[str, int]:
+        """Host and port where the server is told of changes."""
+        return (self.host, self.port) if self.admin_port is None else (self.admin_host, self.admin_port)
 
 
 class CurriculumSettings(Section):

@@ -19,9 +19,9 @@ from supervisor.contract import Json
 from supervisor.journal.identity import RunIdentity
 from supervisor.registry.server_rollbacks import Cause
 from supervisor.serving import payload
-from supervisor.serving.access import Access
 from supervisor.serving.bodies import whole_body
 from supervisor.serving.desk import Desk
+from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine, Swap
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip_routes import OipRoutes
@@ -38,7 +38,7 @@ class Service:
 
     engine: Engine
     desk: Desk
-    access: Access
+    access: Doors
     options: ServerOptions
     identity: Callable[[], RunIdentity | None]
     ready: Callable[[], None]  # called once everything active is loaded
@@ -69,12 +69,12 @@ class Service:
         return Response(self.measured(), media_type=CONTENT_TYPE_LATEST)
 
     async def reload(self, request: Request) -> JSONResponse:
-        self.access.check(request.headers)
+        self.access.check(request)
         order = payload.decode_order(await whole_body(request, self.options), "version")
         return _swapped(request, await self.engine.reload(_target(request), order.get("version")))
 
     async def rollback(self, request: Request) -> JSONResponse:
-        self.access.check(request.headers)
+        self.access.check(request)
         order = payload.decode_order(await whole_body(request, self.options), "version", "reason")
         target, reason = _target(request), order.get("reason", "asked for over HTTP")
         return _swapped(

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from supervisor.serving.asked import Sent, Written
 from supervisor.serving.desk import READ_HEADERS, Desk, Request, Route
+from supervisor.serving.doors import Doors
 from supervisor.serving.errors import ApiError
 from supervisor.serving.options import ServerOptions
 
@@ -61,6 +62,7 @@ class Connection(HttpToolsProtocol):
         self,
         desk: Desk,
         options: ServerOptions,
+        doors: Doors,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -68,6 +70,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
         self._desk, self._options, self._max_body_bytes = desk, options, options.max_body_kb * 1024
+        self._doors = doors
         self._turns: deque[Turn] = deque()  # not answered yet, oldest first
         self._turn: Turn | None = None  # whose body is coming
         self._read_headers: dict[bytes, bytes] = {}
@@ -81,9 +84,15 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.heard_s = self.loop.time()
-        if len(self.connections) > self._options.max_connections:
+        self._door = self._doors.of(self.server)
+        self._door.connections += 1
+        if self._door.connections > self._door.max_connections:
             error = ApiError(503, "too_many_connections", "too many connections; try again", {"Retry-After": "1"})
             self.give_up(error, linger_s=0.0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._door.connections -= 1
 
     def data_received(self, data: bytes) -> None:
         if self._over:

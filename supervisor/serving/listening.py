@@ -10,7 +10,7 @@ from supervisor.errors import UsageError
 from supervisor.serving.errors import PortTakenError
 
 OWN_DESCRIPTORS = 128
-"""Files and pipes that a server needs besides its connections."""
+"""Files, pipes and the connections of administration, which a server needs besides its clients' connections."""
 
 
 def connections_that_fit(wanted: int) -> int:
@@ -27,25 +27,28 @@ def connections_that_fit(wanted: int) -> int:
     return wanted if soft == unlimited else max(1, min(wanted, soft - OWN_DESCRIPTORS))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's."""
+def listen(host: str, port: int, prefix: str = "serving.") -> socket.socket:
+    """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's.
+
+    `prefix` is what the settings of the address begin with.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, ValueError) as error:  # ValueError: what cannot even be the name of a host
         raise UsageError(
-            f"serving.host {host!r} cannot be resolved ({error}); give an address of this machine"
+            f"{prefix}host {host!r} cannot be resolved ({error}); give an address of this machine"
         ) from error
     try:
         return _listening(socket.socket(family, kind, protocol), address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
-                f"port {port} on {host} is taken by another program; stop it, or set another serving.port"
+                f"port {port} on {host} is taken by another program; stop it, or set another {prefix}port"
             ) from error
         raise UsageError(
-            f"cannot listen on {host} port {port} ({error.strerror}); set another serving.host or serving.port"
+            f"cannot listen on {host} port {port} ({error.strerror}); set another {prefix}host or {prefix}port"
         ) from error
 
 
@@ -59,3 +62,10 @@ def _listening(listener: socket.socket, address: tuple[object, ...]) -> socket.s
         listener.close()
         raise
     return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where it is to be asked for, like http://127.0.0.1:8080."""
+    address, port = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    return f"http://{shown}:{port}"

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from supervisor.contract import Json
-from supervisor.serving.access import Access
 from supervisor.serving.bodies import whole_body
 from supervisor.serving.desk import Desk
+from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip import bad, metadata
@@ -40,7 +40,7 @@ Endpoint = Callable[[Request], object]
 
 
 class OipRoutes:
-    def __init__(self, engine: Engine, desk: Desk, access: Access, options: ServerOptions) -> None:
+    def __init__(self, engine: Engine, desk: Desk, access: Doors, options: ServerOptions) -> None:
         self._engine, self._desk, self._access, self._options = engine, desk, access, options
 
     def routes(self, prefix: str) -> list[BaseRoute]:
@@ -110,7 +110,7 @@ class OipRoutes:
 
     async def load(self, request: Request) -> Response:
         """Take the version that is active now. A model comes from the registry, never with the request."""
-        self._access.check(request.headers)
+        self._access.check(request)
         await self._object(request, {"parameters"}, empty=("parameters",))
         name = request.path_params["name"]
         slot = self._engine.slots.named(name)
@@ -118,7 +118,7 @@ class OipRoutes:
         return Response()
 
     async def unload(self, request: Request) -> Response:
-        self._access.check(request.headers)
+        self._access.check(request)
         await self._object(request, {"parameters"})
         await self._engine.unload(self._slot(request).target)
         return Response()
