@@ -25,6 +25,7 @@ from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine, Swap
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip_routes import OipRoutes
+from supervisor.serving.openapi import document as openapi
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.waiting import infer
 
@@ -67,6 +68,9 @@ class Service:
 
     async def metrics(self, request: Request) -> Response:
         return Response(self.measured(), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(self, request: Request) -> Response:
+        return Response(openapi.written(self.options.max_rows), media_type="application/json")
 
     async def reload(self, request: Request) -> JSONResponse:
         self.access.check(request)
@@ -127,7 +131,7 @@ def _bug(request: Request, __: Exception) -> JSONResponse:
 
 
 _ROUTES_TEXT = (
-    "there are GET /health /ready /models /metrics, POST /infer/{archetype}/{model_type},"
+    "there are GET /health /ready /models /metrics /openapi.json, POST /infer/{archetype}/{model_type},"
     " POST /reload/{archetype}/{model_type}, POST /rollback/{archetype}/{model_type},"
     " and the Open Inference Protocol under /v2"
 )
@@ -148,6 +152,7 @@ def build_app(service: Service) -> Starlette:
             Route("/ready", service.readiness),
             Route("/models", service.models),
             Route("/metrics", service.metrics),
+            Route("/openapi.json", service.openapi),
             Route("/infer/{archetype}/{model_type}", service.infer, methods=["POST"]),
             Route("/reload/{archetype}/{model_type}", service.reload, methods=["POST"]),
             Route("/rollback/{archetype}/{model_type}", service.rollback, methods=["POST"]),

@@ -27,6 +27,7 @@ MAX_HEAD_BYTES = 64 * 1024
 LINGER_S = 1.0
 KEEP_ALIVE_S = 75
 _OK = STATUS_LINE[200]
+_OIP = (b"/v2/", b"/v2?")
 _LOOKED_AT = READ_HEADERS | {b"content-length", b"expect", b"content-encoding", b"upgrade"}
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
         self._desk, self._options, self._max_body_bytes = desk, options, options.max_body_kb * 1024
         self._doors = doors
+        self.url = b""
         self._turns: deque[Turn] = deque()  # not answered yet, oldest first
         self._turn: Turn | None = None  # whose body is coming
         self._read_headers: dict[bytes, bytes] = {}
@@ -244,7 +246,8 @@ class Connection(HttpToolsProtocol):
             return
         self._turns.clear()
         self._turn = self.began_s = None
-        self.transport.write(answered(error, is_oip=False, head=b"connection: close\r\n"))
+        is_oip = self.url == b"/v2" or self.url.startswith(_OIP)
+        self.transport.write(answered(error, is_oip, head=b"connection: close\r\n"))
         if linger_s:
             self.transport.write_eof()
             self.loop.call_later(linger_s, self.transport.close)
