@@ -122,6 +122,15 @@ def test_a_body_that_does_not_come_is_told_wherever_one_is_taken(server: ServerP
         assert {answered(own, raw) for own, raw in waiting} == {408}
 
 
+def test_no_refusal_tells_where_the_run_folder_lies(server: ServerProcess, asking: OpenApiFuzzing) -> None:
+    gone = asking.ask(of(OPERATIONS["rollback"], "mage/combat_dqn", {}), **RIGHT)
+    assert gone == 422  # its file is missing, and the message names it
+    seen = [server.post("/rollback/mage/combat_dqn", **RIGHT), server.get("/models")]
+    seen += [server.post("/v2/repository/index"), server.post("/infer/support/combat_dqn", {"state": [0.5] * 64})]
+    assert "models/" in str(seen[0].body)
+    assert not any(str(server.run_dir) in str(reply.body) for reply in seen)
+
+
 def test_all_of_them_are_looked_at() -> None:
     for name, status in REFUSALS:
         assert status in {*BY_STATUS, 408, 431} or (name, status) in OF_THEIR_OWN, (name, status)

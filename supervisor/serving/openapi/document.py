@@ -48,17 +48,11 @@ def document(max_rows: int) -> Described:
 
 
 def _parameters() -> Described:
-    text: Described = {"type": "string"}
     return {
         "archetype": _in_path("archetype", "aggressive"),
         "model_type": _in_path("model_type", "combat_dqn"),
         "name": {**_in_path("name", "aggressive.combat_dqn"), "description": "archetype.model_type"},
         "version": {**_in_path("version", "v000001"), "description": "In full, or its number."},
-        "Content-Encoding": {
-            "name": "Content-Encoding",
-            "in": "header",
-            "schema": {**text, "enum": ["identity", "gzip", "deflate"]},
-        },
         oip.HEAD_LENGTH: {
             "name": oip.HEAD_LENGTH,
             "in": "header",

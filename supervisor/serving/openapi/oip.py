@@ -87,24 +87,30 @@ def _repository(path: str) -> Described:
         },
         f"{path}/models/{{name}}/load": {
             "post": _order(
-                "oipLoad", "Take up the version that is active", together(WRITTEN_WRONG, loads, A_VERSION_IS_TAKEN_UP)
+                "oipLoad",
+                "OipLoad",
+                "Take up the version that is active",
+                together(WRITTEN_WRONG, loads, A_VERSION_IS_TAKEN_UP),
             )
         },
         f"{path}/models/{{name}}/unload": {
             "post": _order(
-                "oipUnload", "Serve it no more, until it is loaded", together(WRITTEN_WRONG, {404: ["unknown_model"]})
+                "oipUnload",
+                "OipUnload",
+                "Serve it no more, until it is loaded",
+                together(WRITTEN_WRONG, {404: ["unknown_model"]}),
             )
         },
     }
 
 
-def _order(name: str, summary: str, errors: Codes) -> Described:
+def _order(name: str, schema: str, summary: str, errors: Codes) -> Described:
     return operation(
         name,
         summary,
         answers("Done."),
         errors,
-        takes=body("OipParameters", {}, required=False),
+        takes=body(schema, {}, required=False),
         parameters=("name",),
         is_order=True,
         is_oip=True,

@@ -34,11 +34,10 @@ def oip() -> Described:
         "OipIndex": listed(
             record({"name": NAME, "version": TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}, "reason": TEXT})
         ),
-        "OipParameters": record(
-            {"parameters": {"description": "Not looked at when unloading; empty when loading."}},
-            optional=("parameters",),
-            closed=True,
+        "OipLoad": record(
+            {"parameters": {"type": "object", "maxProperties": 0}}, optional=("parameters",), closed=True
         ),
+        "OipUnload": record({"parameters": {"description": "Not looked at."}}, optional=("parameters",), closed=True),
         "OipConfiguration": _configuration(),
         "OipStatistics": record({"model_stats": listed(_statistics())}),
         "OipTimes": record({"count": COUNT, "ns": COUNT}),

@@ -69,7 +69,6 @@ def operation(
         found["description"] = says_more
     if takes is not None:
         found["requestBody"] = takes
-        cast(list[Json], found["parameters"]).append({"$ref": "#/components/parameters/Content-Encoding"})
     if is_order:
         found["security"] = [{}, {"bearer": []}]
     return found
@@ -84,7 +83,7 @@ def body(schema: str, example: Json, required: bool = True, **more: Described) -
     content: Described = {JSON: {"schema": ref(schema), "example": example}}
     if "binary" in more:
         content[BINARY] = more["binary"]
-    return {"required": required, "content": content}
+    return {"description": "May be packed: Content-Encoding gzip or deflate.", "required": required, "content": content}
 
 
 def answers(says: str, schema: str | None = None, binary: Described | None = None, header: str = "") -> Described:
