@@ -24,6 +24,7 @@ from supervisor.serving.errors import ApiError
 from supervisor.serving.options import ServerOptions
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 256  # a short one takes many times the memory that its bytes take
 LINGER_S = 1.0
 KEEP_ALIVE_S = 75
 _OK = STATUS_LINE[200]
@@ -35,12 +36,11 @@ _log = logging.getLogger(__name__)
 class Turn(Request):
     """A request that is answered here, in the order in which they came."""
 
-    __slots__ = ("body", "connection", "headers", "keep_alive", "route", "size_bytes", "told")
+    __slots__ = ("body", "connection", "headers", "keep_alive", "route", "told")
 
     def __init__(self, connection: Connection, route: Route, keep_alive: bool, headers: dict[bytes, bytes]) -> None:
         self.connection, self.route, self.keep_alive, self.headers = connection, route, keep_alive, headers
         self.body: bytes | bytearray = b""
-        self.size_bytes = 0
         self.told: Written | ApiError | None = None
 
     def deliver(self, told: Written | ApiError) -> None:
@@ -55,7 +55,8 @@ class _Busy:
 
 
 class Connection(HttpToolsProtocol):
-    """`began_s` is when the request began whose head or body is not whole yet, `heard_s` when anything last came."""
+    """`came_s` is when the last request began, `began_s` the same while its head, or its body if that is read here, is
+    not whole; `heard_s` when anything last came, `held_bytes` how much is there of a body that is not whole."""
 
     _common: ClassVar[tuple[list[tuple[bytes, bytes]] | None, bytes]] = (None, b"")
 
@@ -81,7 +82,8 @@ class Connection(HttpToolsProtocol):
         self._leaving = False
         self._over = False  # the last word is said, whatever still comes
         self.began_s: float | None = None
-        self.heard_s = 0.0
+        self.came_s = self.heard_s = 0.0
+        self.held_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -109,8 +111,9 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
         if self.began_s is not None and self._head_bytes >= 0:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.give_up(ApiError(431, "head_too_large", f"at most {MAX_HEAD_BYTES // 1024} kB of headers"))
+            if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+                told = f"at most {MAX_HEAD_BYTES // 1024} kB of headers, and {MAX_HEADERS} of them"
+                self.give_up(ApiError(431, "head_too_large", told))
 
     # what the parser calls
 
@@ -121,7 +124,7 @@ class Connection(HttpToolsProtocol):
         self._read_headers = {}
         self._odd = False
         self._head_bytes = 0
-        self.began_s = self.heard_s
+        self.began_s = self.came_s = self.heard_s
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -156,13 +159,13 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self.held_bytes += len(body)
         turn = self._turn
         if turn is None:
             if not self._over:
                 super().on_body(body)
             return
-        turn.size_bytes += len(body)
-        if turn.size_bytes > self._max_body_bytes:
+        if self.held_bytes > self._max_body_bytes:
             self.give_up(ApiError(413, "body_too_large", f"at most {self._options.max_body_kb} kB in one request"))
         elif not turn.body:
             turn.body = body
@@ -171,6 +174,7 @@ class Connection(HttpToolsProtocol):
             turn.body += body
 
     def on_message_complete(self) -> None:
+        self.held_bytes = 0
         turn = self._turn
         if turn is None:
             if not self._over:
@@ -240,6 +244,7 @@ class Connection(HttpToolsProtocol):
         if self._over or self.transport.is_closing():
             return
         self._over = True
+        self.held_bytes = 0
         waits = [turn for turn in self._turns if turn is not self._turn]
         if waits or not (self.cycle is None or self.cycle.response_complete):
             self.transport.close()

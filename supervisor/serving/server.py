@@ -30,6 +30,7 @@ from supervisor.serving.engine import Engine
 from supervisor.serving.listening import connections_that_fit
 from supervisor.serving.metrics import ServerMetrics
 from supervisor.serving.options import ServerOptions
+from supervisor.serving.room import make_room
 
 TICKS_PER_TURN = 10  # uvicorn's ticks are 0.1 s apart
 
@@ -47,9 +48,10 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         now_s = asyncio.get_running_loop().time()
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection):
-                connection.look(now_s)
+        connections = [own for own in self.server_state.connections if isinstance(own, Connection)]
+        for connection in connections:
+            connection.look(now_s)
+        make_room(connections)
         if counter % TICKS_PER_TURN == 0:
             self._notifier.turn(self._status())
         return await super().on_tick(counter)

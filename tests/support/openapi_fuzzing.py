@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,9 +33,13 @@ class OpenApiFuzzing:
     statuses: Counter[int] = field(default_factory=Counter)
     _connection: http.client.HTTPConnection | None = None
 
-    def every_operation(self, requests_each: int, seed: int) -> None:
-        for operation in operations(self.document):
-            self.drawn(operation, requests_each, seed)
+    def every_operation(self, count: int, seed: int) -> None:
+        """So many requests all in all, nine of ten to those that take a body."""
+        every = list(operations(self.document))
+        taking = [operation for operation in every if operation.content]
+        for operation in every:
+            share = 0.9 / len(taking) if operation.content else 0.1 / (len(every) - len(taking))
+            self.drawn(operation, math.ceil(count * share), seed)
 
     def drawn(self, operation: Operation, count: int, seed: int) -> None:
         """Raises AssertionError with the shortest request that is not answered as the document says."""
