@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 
@@ -15,8 +16,8 @@ from supervisor.serving.openapi.document import document, written
 from supervisor.serving.options import ServerOptions
 from tests.support import onnx_models as models
 from tests.support.json_schema import parameters_of, problems, references, resolved
-from tests.support.openapi_fuzzing import KNOWN, OpenApiFuzzing
-from tests.support.openapi_requests import Operation, example, operations
+from tests.support.openapi_fuzzing import FOR_ORDERS, KNOWN, OpenApiFuzzing
+from tests.support.openapi_requests import JSON, Operation, bent_everywhere, examples, operations, shown_values
 from tests.support.processes import ROOT
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
@@ -24,7 +25,8 @@ from tests.support.server_process import ServerProcess
 OPTIONS = ServerOptions(port=0, max_body_kb=64, max_rows=16)
 DOCUMENT = document(OPTIONS.max_rows)
 OPERATIONS = list(operations(DOCUMENT))
-REQUESTS, WITH_BODY = 8, 50  # of one operation
+TAKING_A_BODY = [operation for operation in OPERATIONS if operation.content]
+REQUESTS, WITH_BODY = 8, 30  # of one operation
 
 named = pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.name for operation in OPERATIONS])
 
@@ -85,16 +87,23 @@ def test_it_is_openapi() -> None:
 
 @named
 def test_its_examples_fit_and_are_answered(operation: Operation, fuzzing: OpenApiFuzzing) -> None:
-    for content in operation.content.values():
-        if "example" in content:
-            assert not list(problems(content["schema"], content["example"], DOCUMENT))
+    for value in shown_values(operation):
+        assert not list(problems(operation.content[JSON]["schema"], value, DOCUMENT))
     if operation.name == "rollback":  # its example has no version before it
-        assert fuzzing.ask(example(operation)) == 409
+        assert fuzzing.ask(*examples(operation)) == 409
         return
-    if operation.name == "oipUnload":
-        assert fuzzing.ask(example(operation, {"name": "mage.combat_dqn"})) == 200
-        return
-    assert fuzzing.ask(example(operation, KNOWN)) == 200
+    known = {"name": "mage.combat_dqn"} if operation.name == "oipUnload" else {}
+    for request in examples(operation, known):
+        assert fuzzing.ask(request) == 200
+
+
+@pytest.mark.parametrize("operation", TAKING_A_BODY, ids=[operation.name for operation in TAKING_A_BODY])
+def test_whatever_stands_in_whichever_place_the_answer_is_as_it_says(
+    operation: Operation, fuzzing: OpenApiFuzzing
+) -> None:
+    for request in examples(operation, FOR_ORDERS if operation.is_order else KNOWN):
+        for value in bent_everywhere(json.loads(request.body or b"")):
+            fuzzing.ask(dataclasses.replace(request, body=json.dumps(value).encode()))
 
 
 @named

@@ -15,7 +15,7 @@ from supervisor.serving.openapi.document import document
 from supervisor.serving.options import ServerOptions
 from tests.support import onnx_models as models
 from tests.support.openapi_fuzzing import OpenApiFuzzing, wrong
-from tests.support.openapi_requests import Drawn, Operation, example, filled, operations
+from tests.support.openapi_requests import Drawn, Operation, examples, filled, operations
 from tests.support.served_folder import ServedFolder
 from tests.support.server_process import ServerProcess
 
@@ -56,7 +56,7 @@ def asking(server: ServerProcess) -> Iterator[OpenApiFuzzing]:
 def of(operation: Operation, target: str, value: object = None, **headers: str) -> Drawn:
     """Its example for that target, or with that body."""
     archetype, model_type = target.split("/")
-    request = example(
+    request, *_ = examples(
         operation, {"archetype": archetype, "model_type": model_type, "name": f"{archetype}.{model_type}"}
     )
     body = request.body if value is None else json.dumps(value).encode()

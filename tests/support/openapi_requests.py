@@ -71,11 +71,28 @@ def filled(operation: Operation, values: Mapping[str, str]) -> str:
     return path
 
 
-def example(operation: Operation, values: Mapping[str, str] | None = None) -> Drawn:
-    """As the document shows it."""
-    content = operation.content.get(JSON)
-    body = None if content is None else json.dumps(content["example"]).encode()
-    return Drawn(operation, filled(operation, values or {}), {"Content-Type": JSON} if body else {}, body)
+def examples(operation: Operation, values: Mapping[str, str] | None = None) -> list[Drawn]:
+    """As the document shows them; a single one without a body where none is taken."""
+    path = filled(operation, values or {})
+    shown = [json.dumps(value).encode() for value in shown_values(operation)]
+    return [Drawn(operation, path, {"Content-Type": JSON}, body) for body in shown] or [
+        Drawn(operation, path, {}, None)
+    ]
+
+
+def shown_values(operation: Operation) -> list[Any]:
+    return [one["value"] for one in operation.content.get(JSON, {}).get("examples", {}).values()]
+
+
+def bent_everywhere(value: Any) -> Iterator[Any]:
+    """With each of what is nasty in each place; of a list's places only the first."""
+    yield from NASTY
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield {key: own for key, own in value.items() if key != name}
+            yield from ({**value, name: bent} for bent in bent_everywhere(item))
+    elif isinstance(value, list) and value:
+        yield from ([bent, *value[1:]] for bent in bent_everywhere(value[0]))
 
 
 @st.composite
@@ -107,7 +124,8 @@ def _bodies(draw: st.DrawFn, operation: Operation, document: Schema) -> tuple[by
 def _json_values(draw: st.DrawFn, operation: Operation, document: Schema) -> Any:
     """The example, or what fits the schema; every other one with something wrong in one place."""
     content = operation.content[JSON]
-    value = content["example"] if draw(st.booleans()) else draw(values(content["schema"], document))
+    shown = st.sampled_from(shown_values(operation))
+    value = draw(shown if draw(st.booleans()) else values(content["schema"], document))
     return draw(_bent_values(value)) if draw(st.booleans()) else value
 
 

@@ -50,7 +50,6 @@ def _of_a_model(path: str, suffix: str, of: tuple[str, ...]) -> Described:
 
 
 def _infer(name: str, of: tuple[str, ...]) -> Described:
-    tensor: Described = {"name": "state", "datatype": "FP32", "shape": [1, 64], "data": [*EXAMPLE_STATE]}
     binary: Described = {"schema": {"type": "string", "format": "binary"}}
     errors: Codes = {
         400: ["bad_request", "not_finite"],
@@ -64,12 +63,22 @@ def _infer(name: str, of: tuple[str, ...]) -> Described:
         "What the model answers to some rows",
         answers("The outputs asked for, or all.", "OipAnswer", binary=binary, header=HEAD_LENGTH),
         together(OF_A_MODEL, errors),
-        takes=body("OipRequest", {"id": "1", "inputs": [tensor]}, binary=binary),
+        takes=body("OipRequest", _examples(), binary=binary),
         parameters=(*of, HEAD_LENGTH),
         is_oip=True,
         says_more=f"With `{HEAD_LENGTH}` the body is so many bytes of JSON, and the binary tensors behind them in their"
         " order; an output asked for as binary comes in the same way.",
     )
+
+
+def _examples() -> Described:
+    tensor: Described = {"name": "state", "datatype": "FP32", "shape": [1, 64], "data": [*EXAMPLE_STATE]}
+    output: Described = {"name": "q_values", "parameters": {"binary_data": False}}
+    parameters: Described = {"timeout": 50_000, "binary_data_output": False}
+    return {
+        "allOutputs": {"id": "1", "inputs": [tensor]},
+        "oneOutputInTime": {"parameters": parameters, "inputs": [tensor], "outputs": [output]},
+    }
 
 
 def _repository(path: str) -> Described:
@@ -81,7 +90,7 @@ def _repository(path: str) -> Described:
                 "Every model that is known, and whether it is loaded",
                 answers("All, or with `ready` those that are loaded.", "OipIndex"),
                 WRITTEN_WRONG,
-                takes=body("OipIndexRequest", {"ready": True}, required=False),
+                takes=body("OipIndexRequest", {"loaded": {"ready": True}, "all": {}}, required=False),
                 is_oip=True,
             )
         },
@@ -110,7 +119,7 @@ def _order(name: str, schema: str, summary: str, errors: Codes) -> Described:
         summary,
         answers("Done."),
         errors,
-        takes=body(schema, {}, required=False),
+        takes=body(schema, {"asItIs": {}, "withParameters": {"parameters": {}}}, required=False),
         parameters=("name",),
         is_order=True,
         is_oip=True,

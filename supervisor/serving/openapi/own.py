@@ -48,8 +48,16 @@ def _infer() -> Described:
             503: ["not_loaded", "overloaded"],
             504: ["too_late"],
         },
-        takes=body("Inference", {"state": [*EXAMPLE_STATE]}, binary=rows),
+        takes=body("Inference", _examples(), binary=rows),
         parameters=MODEL,
         says_more=f"JSON, whatever type the request says it has. Only with `{BINARY}` body and answer are rows of"
         " little-endian float32: the model's single input, and its first output.",
     )
+
+
+def _examples() -> Described:
+    return {
+        "oneState": {"state": [*EXAMPLE_STATE]},
+        "severalStates": {"states": [[*EXAMPLE_STATE]] * 2},
+        "inputsByName": {"inputs": {"state": [[*EXAMPLE_STATE]]}},
+    }

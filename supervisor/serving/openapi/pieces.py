@@ -78,11 +78,14 @@ def ref(name: str) -> Described:
     return {"$ref": f"{SCHEMAS}{name}"}
 
 
-def body(schema: str, example: Json, required: bool = True, **more: Described) -> Described:
-    """A JSON body; `more` by name are further forms, as `binary`."""
-    content: Described = {JSON: {"schema": ref(schema), "example": example}}
-    if "binary" in more:
-        content[BINARY] = more["binary"]
+def body(
+    schema: str, examples: Mapping[str, Json], required: bool = True, binary: Described | None = None
+) -> Described:
+    """A JSON body, with examples by what they show; `binary` is another form of it."""
+    shown: Described = {name: {"value": value} for name, value in examples.items()}
+    content: Described = {JSON: {"schema": ref(schema), "examples": shown}}
+    if binary is not None:
+        content[BINARY] = binary
     return {"description": "May be packed: Content-Encoding gzip or deflate.", "required": required, "content": content}
 
 
