@@ -144,7 +144,7 @@ class OipRoutes:
         if not isinstance(found, dict) or not set(found) <= keys:
             raise bad(f"the body must be a JSON object of {sorted(keys)} or empty")
         for key in empty:
-            if found.get(key):
+            if found.get(key) not in (None, {}):
                 raise bad(f"'{key}' are not taken: models come from the registry, as the supervisor promoted them")
         return found
 

@@ -35,7 +35,7 @@ def oip() -> Described:
             record({"name": NAME, "version": TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}, "reason": TEXT})
         ),
         "OipLoad": record(
-            {"parameters": {"type": "object", "maxProperties": 0}}, optional=("parameters",), closed=True
+            {"parameters": {"type": ["object", "null"], "maxProperties": 0}}, optional=("parameters",), closed=True
         ),
         "OipUnload": record({"parameters": {"description": "Not looked at."}}, optional=("parameters",), closed=True),
         "OipConfiguration": _configuration(),

@@ -54,7 +54,7 @@ def operation(
     is_order: bool = False,
     is_oip: bool = False,
 ) -> Described:
-    """One method of one path. `answer` is that of status 200, `parameters` are names in `PARAMETERS`."""
+    """One method of one path. `answer` is that of status 200, `parameters` are names of those in `document`."""
     body_errors = WITH_BODY if takes is not None else {}
     own = {404: ["not_found"]} if parameters else {}
     met = together(errors, own, AN_ORDER if is_order else {}, body_errors, ANY_REQUEST)
