@@ -86,7 +86,7 @@ def awaiting(run_dir: Path, chosen: Mapping[str, Version]) -> dict[str, Record]:
 def _client(options: DeployOptions, identity: RunIdentity) -> ServerClient:
     """The server that the run's last start told."""
     settings = remembering(identity, load_settings(options.config, os.environ, {})).settings
-    return ServerClient(settings.serving.host, settings.serving.port, token_of(settings))
+    return ServerClient(*settings.serving.administration, token_of(settings))
 
 
 def _models(client: ServerClient, identity: RunIdentity) -> Mapping[str, Json]:

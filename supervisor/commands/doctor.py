@@ -54,7 +54,7 @@ def _findings(run_dir: Path, config: Path | None) -> Iterator[Finding]:
     yield _python()
     yield _onnxruntime()
     yield _import_name()
-    yield from _configuration(config, lambda setup: _serving_port(setup, run_dir))
+    yield from _configuration(config, _serving_ports)
     yield _trial_process()
     yield _gpu()
     yield _memory()
@@ -94,7 +94,7 @@ def _import_name() -> Finding:
     return Finding("import name", True, "no other package is called supervisor")
 
 
-def _configuration(config: Path | None, then: Callable[[Setup], Finding]) -> Iterator[Finding]:
+def _configuration(config: Path | None, then: Callable[[Setup], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         setup = load_setup(config, os.environ, {})
     except ConfigurationError as error:
@@ -103,7 +103,7 @@ def _configuration(config: Path | None, then: Callable[[Setup], Finding]) -> Ite
         return
     yield Finding("configuration", True, f"{config or 'defaults'}, {len(setup.targets)} targets")
     yield from _token(setup.settings)
-    yield then(setup)
+    yield from then(setup)
     yield from _workers(setup.settings)
 
 
@@ -126,16 +126,22 @@ def _workers(settings: Settings) -> Iterator[Finding]:
     yield Finding("workers", True if fitting else None, text)
 
 
-def _serving_port(setup: Setup, run_dir: Path) -> Finding:
+def _serving_ports(setup: Setup) -> Iterator[Finding]:
     serving = setup.settings.serving
-    health = probe_server(serving.host, serving.port)
+    yield _serving_port("port", serving.host, serving.port, "serving.")
+    if serving.admin_port is not None:
+        yield _serving_port("admin port", serving.admin_host, serving.admin_port, "serving.admin_")
+
+
+def _serving_port(name: str, host: str, port: int, prefix: str) -> Finding:
+    health = probe_server(host, port)
     if health is not None:
-        return Finding("port", True, f"{serving.port}: an incumbent server answers there, {health.models} models")
+        return Finding(name, True, f"{port}: an incumbent server answers there, {health.models} models")
     try:
-        listen(serving.host, serving.port).close()
+        listen(host, port, prefix).close()
     except IncumbentError as error:
-        return Finding("port", False, str(error))
-    return Finding("port", True, f"{serving.port} on {serving.host} is free")
+        return Finding(name, False, str(error))
+    return Finding(name, True, f"{port} on {host} is free")
 
 
 def _trial_process() -> Finding:

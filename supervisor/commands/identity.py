@@ -17,7 +17,7 @@ from supervisor.state import State
 
 SEED = "run.seed"
 RETENTION = ("retention_trials", "retention_versions", "retention_console_logs")
-SERVING = ("host", "port")
+SERVING = ("host", "port", "admin_host", "admin_port")
 
 
 @dataclass(frozen=True)

@@ -188,10 +188,10 @@ class _Run:
     def _say_if_untold(self, untold: Mapping[str, str], settings: Settings) -> None:
         """Of a change that a person asked for: nobody else says that production has not heard of it."""
         if untold:
-            serving = settings.serving
+            host, port = settings.serving.administration
             self._events.write(
                 "server_silent",
-                f"no server of this folder answers at {serving.host}:{serving.port}, so none was told of"
+                f"no server of this folder answers at {host}:{port}, so none was told of"
                 f" {', '.join(f'{key} {version}' for key, version in untold.items())}. One that starts takes it"
                 " up; for one that listens elsewhere give the --config that it was started with",
             )
@@ -222,7 +222,7 @@ class _Run:
         report = self._quiet_report if self._options.requests_only else self._events.write
         spaces = {key: definition.space for key, definition in self._setup.targets.items()}
         executor = LocalExecutor(settings.run.workers, patience=_patience(settings), gpu=gpu)
-        client = ServerClient(settings.serving.host, settings.serving.port, token_of(settings))
+        client = ServerClient(*settings.serving.administration, token_of(settings))
         delivery = ReloadDelivery(self._run_dir, client, identity.folder_id, report)
         # A command leaves the dashboard to the next start, which knows the address of its database.
         charts = not self._options.requests_only

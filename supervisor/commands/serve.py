@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.clock import Clock
@@ -17,7 +18,7 @@ from supervisor.notify import Notifier
 from supervisor.search.setup import load_setup
 from supervisor.serving.errors import PortTakenError
 from supervisor.serving.options import ServerOptions, WatchOptions
-from supervisor.serving.probe import Health, probe_server
+from supervisor.serving.probe import probe_server
 
 FIRST_START_S = 60.0
 LOOK_S = 0.2
@@ -47,12 +48,12 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
     except PortTakenError as error:
         holder = _ours_on_the_port(run_dir, settings, patience_s=FIRST_START_S if beside_run else 0.0)
         if not beside_run:
-            raise (_already(holder, settings) if holder else error) from None
-        if holder:
+            raise (_already(holder) if holder else error) from None
+        if holder and holder.administered:
             console.say(f"A server of this run folder (pid {holder.pid}) is running already and is used")
             return 0
         events = Events(run_dir, Clock().now_text, lambda text: console.say(f"-- {text}"))
-        events.write("unserved", f"{error}; the run goes on unserved")
+        events.write("unserved", f"{_unlike(holder, settings) if holder else error}; the run goes on unserved")
     return 0
 
 
@@ -62,6 +63,8 @@ def options_of(settings: Settings) -> ServerOptions:
     return ServerOptions(
         host=serving.host,
         port=serving.port,
+        admin_host=serving.admin_host,
+        admin_port=serving.admin_port,
         token=token_of(settings),
         max_body_kb=serving.max_body_kb,
         max_rows=serving.max_rows,
@@ -98,8 +101,17 @@ def _wrong_file(path: Path, what: str) -> ConfigurationError:
     return ConfigurationError([f"{path}: serving.token_file: {what}"])
 
 
-def _ours_on_the_port(run_dir: Path, settings: Settings, patience_s: float) -> Health | None:
-    """The server of this folder that has the port, if it is one.
+@dataclass(frozen=True)
+class Holder:
+    """A server of this folder. `administered`: the run's word of a change reaches it, by today's settings."""
+
+    pid: int
+    port: int
+    administered: bool
+
+
+def _ours_on_the_port(run_dir: Path, settings: Settings, patience_s: float) -> Holder | None:
+    """The server of this folder that has one of the ports, if there is one.
 
     Which folder a server serves shows once the folder's first start has written who it is: a run that begins beside us
     does so within `patience_s`.
@@ -107,12 +119,25 @@ def _ours_on_the_port(run_dir: Path, settings: Settings, patience_s: float) -> H
     deadline_s = time.monotonic() + patience_s
     while (ours := load_identity(run_dir)) is None and time.monotonic() < deadline_s:
         time.sleep(LOOK_S)
-    health = probe_server(settings.serving.host, settings.serving.port)
-    return health if health is not None and ours is not None and health.folder_id == ours.folder_id else None
+    serving = settings.serving
+    for host, port in (serving.administration, (serving.host, serving.port)):
+        health = probe_server(host, port)
+        if health is not None and ours is not None and health.folder_id == ours.folder_id:
+            return Holder(health.pid, port, administered=(host, port) == serving.administration)
+    return None
 
 
-def _already(holder: Health, settings: Settings) -> PortTakenError:
+def _already(holder: Holder) -> PortTakenError:
     return PortTakenError(
-        f"a server of this run folder (pid {holder.pid}) listens on port {settings.serving.port} already; use that one,"
+        f"a server of this run folder (pid {holder.pid}) listens on port {holder.port} already; use that one,"
         " or stop it first"
+    )
+
+
+def _unlike(holder: Holder, settings: Settings) -> str:
+    """It serves what it has, and never hears of what the run promotes."""
+    host, port = settings.serving.administration
+    return (
+        f"a server of this run folder (pid {holder.pid}) has port {holder.port}, and its administration is not at"
+        f" {host}:{port}, as serving.admin_port says: stop it, and the next start serves"
     )

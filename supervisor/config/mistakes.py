@@ -83,6 +83,8 @@ def explain(error: ErrorDetails, root: type[Section] = Settings) -> str:
         return _not_one_of(value, error["input"], choices)
     if kind == "token":
         return error["msg"]
+    if kind == "same_port":
+        return f"{value} {error['msg']}"
     if kind in ("too_short", "string_too_short"):
         return "empty; give at least one" if kind == "too_short" else "empty text; give a value or remove the key"
     if kind == "string_pattern_mismatch":

@@ -19,6 +19,8 @@ from pydantic import (
     Field,
     PlainValidator,
     SecretStr,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -228,8 +230,12 @@ class ServingSettings(Section):
     host: str = Field(default="127.0.0.1", min_length=1)
     port: Whole = Field(default=8080, ge=0, le=65535)
     """0 lets the system choose."""
+    admin_host: str = Field(default="127.0.0.1", min_length=1)
+    """Address of the listener that administration has to itself, where `admin_port` is set."""
+    admin_port: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=65535)] | None = None
+    """Its port: reloads and rollbacks are taken there and nowhere else. None is `port`, for everything."""
     token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(default=None, json_schema_extra=SECRET)
-    """Bearer token of the administrative routes; needed unless bound to loopback."""
+    """Bearer token of the administrative routes; needed unless they are bound to loopback."""
     token_file: FilePath | None = None
     """File holding the token, readable by its owner alone."""
     max_body_kb: Annotated[Whole, Field(ge=1)] = 1024
@@ -247,6 +253,18 @@ class ServingSettings(Section):
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """What models run on; `auto` is CUDA where it loads. All sessions together keep to what `budgets.vram_fraction`
     leaves of the GPU's memory."""
+
+    @field_validator("admin_port")
+    @classmethod
+    def _a_port_of_its_own(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and value == info.data.get("port"):
+            raise PydanticCustomError("same_port", "is serving.port too; give it a port of its own")
+        return value
+
+    @property
+    def administration(self) -> tuple[str, int]:
+        """Host and port where the server is told of changes."""
+        return (self.host, self.port) if self.admin_port is None else (self.admin_host, self.admin_port)
 
 
 class WatchSettings(Section):

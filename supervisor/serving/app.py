@@ -19,12 +19,13 @@ from supervisor.contract import Json
 from supervisor.journal.identity import RunIdentity
 from supervisor.registry.server_rollbacks import Cause
 from supervisor.serving import payload
-from supervisor.serving.access import Access
 from supervisor.serving.bodies import whole_body
 from supervisor.serving.desk import Desk
+from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine, Swap
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip_routes import OipRoutes
+from supervisor.serving.openapi import document as openapi
 from supervisor.serving.options import ServerOptions
 from supervisor.serving.waiting import infer
 from supervisor.serving.watch_routes import WatchRoutes
@@ -40,7 +41,7 @@ class Service:
 
     engine: Engine
     desk: Desk
-    access: Access
+    access: Doors
     options: ServerOptions
     identity: Callable[[], RunIdentity | None]
     ready: Callable[[], None]  # called once everything active is loaded
@@ -72,13 +73,16 @@ class Service:
     async def metrics(self, request: Request) -> Response:
         return Response(self.measured(), media_type=CONTENT_TYPE_LATEST)
 
+    async def openapi(self, request: Request) -> Response:
+        return Response(openapi.written(self.options.max_rows), media_type="application/json")
+
     async def reload(self, request: Request) -> JSONResponse:
-        self.access.check(request.headers)
+        self.access.check(request)
         order = payload.decode_order(await whole_body(request, self.options), "version")
         return _swapped(request, await self.engine.reload(_target(request), order.get("version")))
 
     async def rollback(self, request: Request) -> JSONResponse:
-        self.access.check(request.headers)
+        self.access.check(request)
         order = payload.decode_order(await whole_body(request, self.options), "version", "reason")
         target, reason = _target(request), order.get("reason", "asked for over HTTP")
         return _swapped(
@@ -131,7 +135,7 @@ def _bug(request: Request, __: Exception) -> JSONResponse:
 
 
 _ROUTES_TEXT = (
-    "there are GET /health /ready /models /metrics, POST /infer/{archetype}/{model_type},"
+    "there are GET /health /ready /models /metrics /openapi.json, POST /infer/{archetype}/{model_type},"
     " POST /reload/{archetype}/{model_type}, POST /rollback/{archetype}/{model_type},"
     " POST /outcome/{archetype}/{model_type}, POST and DELETE /shadow/{archetype}/{model_type},"
     " and the Open Inference Protocol under /v2"
@@ -154,6 +158,7 @@ def build_app(service: Service) -> Starlette:
             Route("/ready", service.readiness),
             Route("/models", service.models),
             Route("/metrics", service.metrics),
+            Route("/openapi.json", service.openapi),
             Route("/infer/{archetype}/{model_type}", service.infer, methods=["POST"]),
             Route("/reload/{archetype}/{model_type}", service.reload, methods=["POST"]),
             Route("/rollback/{archetype}/{model_type}", service.rollback, methods=["POST"]),

@@ -11,7 +11,7 @@ from supervisor.registry import server_rollbacks
 from supervisor.registry.active import ActiveEntry, ActiveFile, DamagedActiveError
 from supervisor.registry.server_rollbacks import ServerRollback
 from supervisor.registry.store import UnreadableFileError
-from supervisor.serving.errors import ApiError, Refused
+from supervisor.serving.errors import ApiError, Refused, told_without
 from supervisor.serving.history import History
 from supervisor.state import TargetState
 
@@ -105,9 +105,9 @@ class Catalogue:
         try:
             return ActiveFile.read(self.run_dir) or ActiveFile()
         except DamagedActiveError as error:
-            raise ApiError(503, "active_damaged", str(error)) from error
+            raise ApiError(503, "active_damaged", told_without(self.run_dir, error)) from error
         except UnreadableFileError as error:
-            raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
+            raise ApiError(503, "unreadable", told_without(self.run_dir, error), {"Retry-After": "5"}) from error
 
     def _known(self) -> KnownVersions:
         return self._from_log(self._history.versions)
@@ -119,7 +119,8 @@ class Catalogue:
         try:
             return read()
         except Exception as error:  # a log being rotated, damaged or unreadable: whatever is live stays live
-            raise ApiError(503, "log_unreadable", f"log and snapshot cannot be read: {str(error)[:300]}") from error
+            told = told_without(self.run_dir, error)[:300]
+            raise ApiError(503, "log_unreadable", f"log and snapshot cannot be read: {told}") from error
 
 
 def _standing(

@@ -19,13 +19,16 @@ from uvicorn.server import ServerState
 
 from supervisor.serving.asked import Sent, Written
 from supervisor.serving.desk import READ_HEADERS, Desk, Request, Route
+from supervisor.serving.doors import Doors
 from supervisor.serving.errors import ApiError
 from supervisor.serving.options import ServerOptions
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 256  # a short one takes many times the memory that its bytes take
 LINGER_S = 1.0
 KEEP_ALIVE_S = 75
 _OK = STATUS_LINE[200]
+_OIP = (b"/v2/", b"/v2?")
 _LOOKED_AT = READ_HEADERS | {b"content-length", b"expect", b"content-encoding", b"upgrade"}
 _log = logging.getLogger(__name__)
 
@@ -33,12 +36,11 @@ _log = logging.getLogger(__name__)
 class Turn(Request):
     """A request that is answered here, in the order in which they came."""
 
-    __slots__ = ("body", "connection", "headers", "keep_alive", "route", "size_bytes", "told")
+    __slots__ = ("body", "connection", "headers", "keep_alive", "route", "told")
 
     def __init__(self, connection: Connection, route: Route, keep_alive: bool, headers: dict[bytes, bytes]) -> None:
         self.connection, self.route, self.keep_alive, self.headers = connection, route, keep_alive, headers
         self.body: bytes | bytearray = b""
-        self.size_bytes = 0
         self.told: Written | ApiError | None = None
 
     def deliver(self, told: Written | ApiError) -> None:
@@ -53,7 +55,8 @@ class _Busy:
 
 
 class Connection(HttpToolsProtocol):
-    """`began_s` is when the request began whose head or body is not whole yet, `heard_s` when anything last came."""
+    """`came_s` is when the last request began, `began_s` the same while its head, or its body if that is read here, is
+    not whole; `heard_s` when anything last came, `held_bytes` how much is there of a body that is not whole."""
 
     _common: ClassVar[tuple[list[tuple[bytes, bytes]] | None, bytes]] = (None, b"")
 
@@ -61,6 +64,7 @@ class Connection(HttpToolsProtocol):
         self,
         desk: Desk,
         options: ServerOptions,
+        doors: Doors,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -68,6 +72,8 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
         self._desk, self._options, self._max_body_bytes = desk, options, options.max_body_kb * 1024
+        self._doors = doors
+        self.url = b""
         self._turns: deque[Turn] = deque()  # not answered yet, oldest first
         self._turn: Turn | None = None  # whose body is coming
         self._read_headers: dict[bytes, bytes] = {}
@@ -76,15 +82,22 @@ class Connection(HttpToolsProtocol):
         self._leaving = False
         self._over = False  # the last word is said, whatever still comes
         self.began_s: float | None = None
-        self.heard_s = 0.0
+        self.came_s = self.heard_s = 0.0
+        self.held_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.heard_s = self.loop.time()
-        if len(self.connections) > self._options.max_connections:
+        self._door = self._doors.of(self.server)
+        self._door.connections += 1
+        if self._door.connections > self._door.max_connections:
             self._desk.refused_connections += 1
             error = ApiError(503, "too_many_connections", "too many connections; try again", {"Retry-After": "1"})
             self.give_up(error, linger_s=0.0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._door.connections -= 1
 
     def data_received(self, data: bytes) -> None:
         if self._over:
@@ -99,8 +112,9 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
         if self.began_s is not None and self._head_bytes >= 0:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.give_up(ApiError(431, "head_too_large", f"at most {MAX_HEAD_BYTES // 1024} kB of headers"))
+            if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+                told = f"at most {MAX_HEAD_BYTES // 1024} kB of headers, and {MAX_HEADERS} of them"
+                self.give_up(ApiError(431, "head_too_large", told))
 
     # what the parser calls
 
@@ -111,7 +125,7 @@ class Connection(HttpToolsProtocol):
         self._read_headers = {}
         self._odd = False
         self._head_bytes = 0
-        self.began_s = self.heard_s
+        self.began_s = self.came_s = self.heard_s
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -146,13 +160,13 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self.held_bytes += len(body)
         turn = self._turn
         if turn is None:
             if not self._over:
                 super().on_body(body)
             return
-        turn.size_bytes += len(body)
-        if turn.size_bytes > self._max_body_bytes:
+        if self.held_bytes > self._max_body_bytes:
             self.give_up(ApiError(413, "body_too_large", f"at most {self._options.max_body_kb} kB in one request"))
         elif not turn.body:
             turn.body = body
@@ -161,6 +175,7 @@ class Connection(HttpToolsProtocol):
             turn.body += body
 
     def on_message_complete(self) -> None:
+        self.held_bytes = 0
         turn = self._turn
         if turn is None:
             if not self._over:
@@ -230,13 +245,15 @@ class Connection(HttpToolsProtocol):
         if self._over or self.transport.is_closing():
             return
         self._over = True
+        self.held_bytes = 0
         waits = [turn for turn in self._turns if turn is not self._turn]
         if waits or not (self.cycle is None or self.cycle.response_complete):
             self.transport.close()
             return
         self._turns.clear()
         self._turn = self.began_s = None
-        self.transport.write(answered(error, is_oip=False, head=b"connection: close\r\n"))
+        is_oip = self.url == b"/v2" or self.url.startswith(_OIP)
+        self.transport.write(answered(error, is_oip, head=b"connection: close\r\n"))
         if linger_s:
             self.transport.write_eof()
             self.loop.call_later(linger_s, self.transport.close)

@@ -20,7 +20,7 @@ from supervisor.registry.store import (
 )
 from supervisor.serving import session as sessions
 from supervisor.serving.catalogue import Catalogue
-from supervisor.serving.errors import ApiError, Refused, refused
+from supervisor.serving.errors import ApiError, Refused, refused, told_without
 from supervisor.serving.gpu_room import Room
 from supervisor.serving.leash import Leash, on_leash, release_memory
 from supervisor.serving.monitoring import monitoring
@@ -214,13 +214,15 @@ class Engine:
         try:
             data = self._store.read(version.model_sha256, max_bytes=self._options.max_model_mb * 2**20)
         except MissingFileError as error:
-            raise refused("missing_file", str(error)) from error
+            raise refused("missing_file", told_without(self._catalogue.run_dir, error)) from error
         except OversizeFileError as error:
-            raise refused("too_large", str(error)) from error
+            raise refused("too_large", told_without(self._catalogue.run_dir, error)) from error
         except (DamagedFileError, ValueError) as error:
-            raise refused("damaged", str(error)) from error
+            raise refused("damaged", told_without(self._catalogue.run_dir, error)) from error
         except UnreadableFileError as error:  # it may pass, so it is no verdict on the version
-            raise ApiError(503, "unreadable", str(error), {"Retry-After": "5"}) from error
+            raise ApiError(
+                503, "unreadable", told_without(self._catalogue.run_dir, error), {"Retry-After": "5"}
+            ) from error
         return sessions.build(data, version.interface, self._options.max_rows, leash, self._room)
 
     def _flip(self, slot: Slot, served: Served) -> Swap:

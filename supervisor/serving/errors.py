@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from supervisor.contract import Json
 from supervisor.errors import TryAgainError
@@ -24,6 +26,11 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, Json]:
         return {"error": {"code": self.code, "message": self.message}}
+
+
+def told_without(folder: Path, error: Exception) -> str:
+    """Its message for clients: what lies in the run folder is theirs to hear, where that lies is not."""
+    return str(error).replace(f"{folder}{os.sep}", "")
 
 
 class Refused(ApiError):  # noqa: N818 - a verdict on a model, which the log and clients read by this name

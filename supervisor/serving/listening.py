@@ -10,7 +10,7 @@ from supervisor.errors import UsageError
 from supervisor.serving.errors import PortTakenError
 
 OWN_DESCRIPTORS = 128
-"""Files and pipes that a server needs besides its connections."""
+"""Files, pipes and the connections of administration, which a server needs besides its clients' connections."""
 
 
 def connections_that_fit(wanted: int) -> int:
@@ -27,10 +27,10 @@ def connections_that_fit(wanted: int) -> int:
     return wanted if soft == unlimited else max(1, min(wanted, soft - OWN_DESCRIPTORS))
 
 
-def listen(host: str, port: int, settings: str = "serving.") -> socket.socket:
+def listen(host: str, port: int, prefix: str = "serving.") -> socket.socket:
     """A listening socket. Raises PortTakenError, or UsageError where the address is none of this machine's.
 
-    `settings` is what the names of the two settings begin with that a person would change.
+    `prefix` is what the settings of the address begin with.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -38,17 +38,17 @@ def listen(host: str, port: int, settings: str = "serving.") -> socket.socket:
         )[0]
     except (OSError, ValueError) as error:  # ValueError: what cannot even be the name of a host
         raise UsageError(
-            f"{settings}host {host!r} cannot be resolved ({error}); give an address of this machine"
+            f"{prefix}host {host!r} cannot be resolved ({error}); give an address of this machine"
         ) from error
     try:
         return _listening(socket.socket(family, kind, protocol), address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(
-                f"port {port} on {host} is taken by another program; stop it, or set another {settings}port"
+                f"port {port} on {host} is taken by another program; stop it, or set another {prefix}port"
             ) from error
         raise UsageError(
-            f"cannot listen on {host} port {port} ({error.strerror}); set another {settings}host or {settings}port"
+            f"cannot listen on {host} port {port} ({error.strerror}); set another {prefix}host or {prefix}port"
         ) from error
 
 
@@ -62,3 +62,10 @@ def _listening(listener: socket.socket, address: tuple[object, ...]) -> socket.s
         listener.close()
         raise
     return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where it is to be asked for, like http://127.0.0.1:8080."""
+    address, port = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    return f"http://{shown}:{port}"

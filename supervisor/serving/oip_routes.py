@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from supervisor.contract import Json
-from supervisor.serving.access import Access
 from supervisor.serving.bodies import whole_body
 from supervisor.serving.desk import Desk
+from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine
 from supervisor.serving.errors import ApiError
 from supervisor.serving.oip import bad, metadata
@@ -42,7 +42,7 @@ Endpoint = Callable[[Request], object]
 
 
 class OipRoutes:
-    def __init__(self, engine: Engine, desk: Desk, access: Access, options: ServerOptions) -> None:
+    def __init__(self, engine: Engine, desk: Desk, access: Doors, options: ServerOptions) -> None:
         self._engine, self._desk, self._access, self._options = engine, desk, access, options
 
     def routes(self, prefix: str) -> list[BaseRoute]:
@@ -114,8 +114,8 @@ class OipRoutes:
 
     async def load(self, request: Request) -> Response:
         """Take the version that is active now. A model comes from the registry, never with the request."""
-        self._access.check(request.headers)
-        if (await self._object(request)).get("parameters"):
+        self._access.check(request)
+        if (await self._object(request)).get("parameters") not in (None, {}):
             raise bad("'parameters' are not taken: models come from the registry, as the supervisor promoted them")
         name = request.path_params["name"]
         slot = self._engine.slots.named(name)
@@ -123,7 +123,7 @@ class OipRoutes:
         return Response()
 
     async def unload(self, request: Request) -> Response:
-        self._access.check(request.headers)
+        self._access.check(request)
         await self._object(request)
         await self._engine.unload(self._slot(request).target)
         return Response()

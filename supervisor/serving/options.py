@@ -16,6 +16,8 @@ class ServerOptions:
 
     host: str = "127.0.0.1"
     port: int = 8080
+    admin_host: str = "127.0.0.1"  # of administration's own listener
+    admin_port: int | None = None  # None: administration is on the first listener
     token: str | None = field(default=None, repr=False)  # administration needs it unless bound to loopback
     max_body_kb: int = 1024  # of one request
     body_timeout_s: float = 10.0  # for a request's body to arrive whole; a slower one is answered 408

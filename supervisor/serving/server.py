@@ -1,4 +1,4 @@
-"""`incumbent serve`: one process, one event loop, one listening address."""
+"""`incumbent serve`: one process, one event loop, one listening address, or two."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ import uvicorn
 from supervisor.errors import DamagedStateError, TryAgainError
 from supervisor.journal.identity import RunIdentity, load_identity
 from supervisor.notify import Notifier
-from supervisor.serving.access import Access
 from supervisor.serving.app import Service, build_app
 from supervisor.serving.batching import Batcher
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.connection import KEEP_ALIVE_S, Connection
 from supervisor.serving.desk import Desk
+from supervisor.serving.doors import opened
 from supervisor.serving.engine import Engine
-from supervisor.serving.listening import connections_that_fit, listen
+from supervisor.serving.listening import connections_that_fit
 from supervisor.serving.metrics import ServerMetrics
 from supervisor.serving.options import ServerOptions, WatchOptions
 from supervisor.serving.provider import room_for
+from supervisor.serving.room import make_room
 from supervisor.serving.shadows import Shadows
 from supervisor.serving.watch import Watch
 from supervisor.serving.watch_routes import WatchRoutes
@@ -52,9 +53,10 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         now_s = asyncio.get_running_loop().time()
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection):
-                connection.look(now_s)
+        connections = [own for own in self.server_state.connections if isinstance(own, Connection)]
+        for connection in connections:
+            connection.look(now_s)
+        make_room(connections)
         if counter % TICKS_PER_TURN == 0:
             self._notifier.turn(self._status())
         return await super().on_tick(counter)
@@ -83,20 +85,19 @@ def run_server(
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
     options = replace(options, max_connections=connections_that_fit(options.max_connections))
-    with listen(options.host, options.port) as listener:
-        address, port = listener.getsockname()[:2]
-        access = Access.to(address, options.token)
-        shown = f"[{address}]" if ":" in address else address
+    with opened(options) as doors:
 
         def status() -> str:
             loaded = len(engine.models())
-            return f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on http://{shown}:{port}"
+            return f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on {doors.first.url}"
 
         def ready() -> None:
             # What is there now stays. Looking at it again and again would stop the event loop for 15 ms each time.
             gc.collect()
             gc.freeze()
             announce(status())
+            if doors.admin is not None:
+                announce(f"administration on {doors.admin.url} alone")
 
         notifier.starting(f"loading the models of {run_dir}")
         room = room_for(options.provider, options.vram_fraction, announce)
@@ -109,18 +110,18 @@ def run_server(
         service = Service(
             engine,
             desk,
-            access,
+            doors,
             options,
             lambda: _identity(run_dir),
             ready,
             metrics.text,
             Watchman(engine, watch, announce),
-            WatchRoutes(engine, watch, shadows, desk.answered, access, options),
+            WatchRoutes(engine, watch, shadows, desk.answered, doors, options),
         )
         config = uvicorn.Config(
             build_app(service),
             loop="uvloop",
-            http=partial(Connection, desk, options),  # type: ignore[arg-type] # called as a class would be
+            http=partial(Connection, desk, options, doors),  # type: ignore[arg-type] # called as a class would be
             ws="none",
             lifespan="on",
             log_config=None,
@@ -133,7 +134,7 @@ def run_server(
         )
         server = DrainingServer(config, notifier, status)
         try:
-            server.run(sockets=[listener])
+            server.run(sockets=doors.listeners)
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
             raise TryAgainError("the server could not start; what is printed above says why") from error
         finally:

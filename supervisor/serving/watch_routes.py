@@ -8,8 +8,8 @@ from starlette.routing import BaseRoute, Route
 
 from supervisor.contract import Json
 from supervisor.serving import outcomes, payload, shadow
-from supervisor.serving.access import Access
 from supervisor.serving.bodies import whole_body
+from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine
 from supervisor.serving.errors import ApiError
 from supervisor.serving.options import ServerOptions
@@ -23,7 +23,7 @@ DEFAULT_SHARE = 0.1
 
 class WatchRoutes:
     def __init__(
-        self, engine: Engine, watch: Watch, shadows: Shadows, answered: Answered, access: Access, options: ServerOptions
+        self, engine: Engine, watch: Watch, shadows: Shadows, answered: Answered, access: Doors, options: ServerOptions
     ) -> None:
         self._engine, self._watch, self._shadows, self._answered = engine, watch, shadows, answered
         self._access, self._options = access, options
@@ -37,7 +37,7 @@ class WatchRoutes:
 
     async def outcome(self, request: Request) -> JSONResponse:
         """Outcomes may take a version out of production, so they are as protected as a rollback."""
-        self._access.check(request.headers)
+        self._access.check(request)
         body = await whole_body(request, self._options)
         slot = self._engine.slots.known(_target(request))
         accepted = tested = 0
@@ -65,14 +65,14 @@ class WatchRoutes:
         return self._watch.report(slot, slot.serving(name), key, reported.score)
 
     async def show(self, request: Request) -> JSONResponse:
-        self._access.check(request.headers)
+        self._access.check(request)
         order = payload.object_of(await whole_body(request, self._options), 'send {"version": "v000042"}')
         version, share = _shadow_order(order)
         started = await self._shadows.show(_target(request), version, share)
         return JSONResponse(shadow.listed(started))
 
     async def hide(self, request: Request) -> JSONResponse:
-        self._access.check(request.headers)
+        self._access.check(request)
         ended = self._shadows.hide(_target(request))
         return JSONResponse({"shadow": None if ended is None else shadow.listed(ended)})
 

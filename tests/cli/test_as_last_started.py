@@ -88,6 +88,21 @@ def test_they_tell_the_server_that_the_run_told(unaddressed, server, monkeypatch
     assert "server_silent" not in answer.out
 
 
+def test_they_tell_it_where_the_run_found_its_administration(unaddressed, server, monkeypatch):
+    port, reloads = server
+    monkeypatch.setenv("INCUMBENT_SERVING__PORT", "9")
+    monkeypatch.setenv("INCUMBENT_SERVING__ADMIN_PORT", str(port))
+    assert unaddressed.call_with_config("run", "--max-iterations", "13").code == 0
+    assert reloads  # the run's own word went there
+    for name in ("PORT", "ADMIN_PORT"):
+        monkeypatch.delenv(f"INCUMBENT_SERVING__{name}")
+    reloads.clear()
+    target = way_back(unaddressed)
+    answer = unaddressed.call_with_config("rollback", target)
+    assert (answer.code, target in reloads) == (0, True)
+    assert "server_silent" not in answer.out
+
+
 def test_that_no_server_heard_of_the_change_is_said(run):
     target = way_back(run)
     answer = run.call_with_config("rollback", target)

@@ -10,6 +10,7 @@ import pytest
 from supervisor.commands.deploy import awaiting
 from supervisor.contract import Decision, Outcome, Reason
 from supervisor.registry.active import ActiveFile
+from supervisor.serving.options import ServerOptions
 from tests.support.command_line import call
 from tests.support.onnx_models import mlp
 from tests.support.served_folder import ServedFolder, _promotion
@@ -53,6 +54,16 @@ def test_a_server_is_told_what_it_missed_and_asked_nothing_else(folder):
         assert f"{ONE}: the server took up {newer.name}" in answer.out
         assert f"{OTHER}: v000002 is served already" in answer.out
         assert "served already" in deploy(folder, server.port, "--archetypes", "aggressive").out
+
+
+def test_a_server_whose_administration_is_elsewhere_is_told_there(folder, monkeypatch):
+    with ServerProcess(folder.path, ServerOptions(port=0, admin_port=0)) as server:
+        folder.promote(mlp(3), ONE)
+        alone = deploy(folder, server.port, "--all")
+        assert alone.code == 1
+        assert "administration has a listener of its own (serving.admin_port)" in alone.err
+        monkeypatch.setenv("INCUMBENT_SERVING__ADMIN_PORT", str(server.admin_port))
+        assert "the server took up v000003" in deploy(folder, server.port, "--all").out
 
 
 def test_a_refused_model_is_exit_code_1_and_says_why(folder):

@@ -32,6 +32,17 @@ def test_a_free_port_is_said_to_be_free(ask):
     assert ask(port=0)["port"] == {"name": "port", "ok": True, "text": "0 on 127.0.0.1 is free"}
 
 
+def test_the_port_of_administration_is_looked_at_too(ask):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = ask(port=0, admin_port=port)
+        assert found["port"]["ok"] is True
+        assert (found["admin port"]["ok"], found["admin port"]["text"].split("; ")[1]) == (
+            False,
+            "stop it, or set another serving.admin_port",
+        )
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="this machine has no IPv6")
 def test_a_port_of_an_ipv6_address_is_looked_at(ask):
     with socket.socket(socket.AF_INET6) as taken:

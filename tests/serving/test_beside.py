@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.journal.identity import RunIdentity, save_identity
+from supervisor.serving.options import ServerOptions
 from tests.support.processes import ROOT, wait_for
 from tests.support.server_process import ServerProcess
 
@@ -83,3 +84,29 @@ def test_alone_it_is_told_to_try_again_and_by_whom_the_port_is_held(folder: Path
     said, _ = second.communicate(timeout=60)
     assert second.returncode == 75
     assert f"a server of this run folder (pid {server.process.pid}) listens on port {server.port} already" in said
+
+
+def test_beside_a_run_a_server_that_cannot_be_told_of_changes_is_not_taken_for_one_that_can(
+    folder: Path, server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours, and started before `serving.admin_port` was set."""
+    save_identity(folder, identity("this"))
+    monkeypatch.setenv("INCUMBENT_SERVING__ADMIN_PORT", "9")
+    second = serve(folder, server.port, "--beside-run")
+    said, _ = second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert f"-- unserved: a server of this run folder (pid {server.process.pid}) has port {server.port}" in said
+    assert "its administration is not at 127.0.0.1:9" in said
+
+
+def test_beside_a_run_ours_is_used_when_it_has_administrations_port(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_identity(folder, identity("this"))
+    with ServerProcess(folder, ServerOptions(port=0, admin_port=0)) as first:
+        monkeypatch.setenv("INCUMBENT_SERVING__ADMIN_PORT", str(first.admin_port))
+        for port in (first.port, 0):  # the other port may be the same or not: it is not what the run asks
+            second = serve(folder, port, "--beside-run")
+            said, _ = second.communicate(timeout=60)
+            assert f"A server of this run folder (pid {first.process.pid}) is running already and is used" in said
+            assert second.returncode == 0

@@ -191,6 +191,7 @@ def test_an_answer_has_a_date(wire: Wire) -> None:
     [
         (b"X: " + b"a" * 200_000, 431, "head_too_large"),
         (b"".join(b"X%d: 1\r\n" % k for k in range(20_000)), 431, "head_too_large"),
+        (b"".join(b"X%d: 1\r\n" % k for k in range(300)), 431, "head_too_large"),
         (b"X: \x00\r\n\r\n", 400, "not_http"),
     ],
 )
@@ -244,6 +245,28 @@ def test_beyond_the_bound_connections_are_told_to_come_again(folder: ServedFolde
         again = stack.enter_context(Wire(server.port))
         again.send(asking(0))
         assert again.read().status == 200
+
+
+@pytest.mark.parametrize("odd", ["", "Content-Encoding: identity\r\n"])  # read by the connection, by the application
+def test_bodies_that_do_not_end_are_held_up_to_a_bound_and_the_oldest_goes(folder: ServedFolder, odd: str) -> None:
+    head = f"POST /infer/{TARGET} HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n{odd}\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        code = "import supervisor.serving.room as room; room.MAX_HELD_MB = 1"
+        options = ServerOptions(port=0, body_timeout_s=60)
+        server = stack.enter_context(ServerProcess(folder.path, options, before=code))
+        first, second, other = (stack.enter_context(Wire(server.port)) for _ in range(3))
+        first.send(head + b" " * 800_000)
+        other.send(asking(0))  # seen after the first one's
+        assert other.read().status == 200
+        second.send(head + b" " * 800_000)
+        if odd:
+            assert first.is_closed()
+        else:
+            assert (first.read().status, first.is_closed()) == (503, True)
+        second.send(b" " * 100_000)
+        assert second.read().status == 400  # whole, and nothing but blanks
+        other.send(asking(1))
+        assert other.read().status == 200
 
 
 @pytest.mark.parametrize("sent", ["head", "half"])

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.serving.openapi.document import document
 from tests.support import onnx_models as models
-from tests.support.readme import blocks
+from tests.support.readme import blocks, commands
 from tests.support.served_folder import ServedFolder
 from tests.support.server_process import ServerProcess
+from tests.support.shell import shell
 
 pytest.importorskip("tritonclient.http.aio")
 
@@ -28,6 +30,14 @@ def test_a_client_of_the_readme_is_answered(tmp_path: Path, number: int, says: s
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(says + "\n", done.stdout)
+
+
+def test_the_line_that_lists_the_routes_lists_them(tmp_path: Path) -> None:
+    [line] = [line for line in commands() if "/openapi.json" in line]
+    with ServerProcess(ServedFolder(tmp_path / "run").path) as server:
+        found = shell(line.replace("localhost:8080", f"127.0.0.1:{server.port}"), cwd=tmp_path).splitlines()
+    assert dict(row.split("\t") for row in found)["/health"] == "Who serves, and from which run folder"
+    assert [row.split("\t")[0] for row in found] == [*document(max_rows=256)["paths"]]
 
 
 def test_there_is_a_test_for_each_of_them() -> None:

@@ -191,7 +191,9 @@ def test_a_web_page_may_not_reload(server: ServerProcess) -> None:
 def begin_upload(port: int, path: str, sent: bytes = b"") -> socket.socket:
     """A request whose body the server waits for."""
     raw = socket.create_connection(("127.0.0.1", port), timeout=30)
-    raw.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".encode())
+    raw.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".encode()
+    )
     assert raw.recv(4096).startswith(b"HTTP/1.1 100 ")
     raw.sendall(sent)
     return raw

@@ -20,9 +20,9 @@ PATHS = (
     f"/v2/models/{MODEL}/ready", f"/v2/models/{MODEL}/config", f"/v2/models/{MODEL}/stats", "/v2", "/v2/models/stats",
     "/v2/health/live", "/v2/health/ready", "/v2/repository/index", "/health", "/ready", "/models", "/metrics",
     "/infer/no/model", f"/v2/repository/models/{MODEL}x/load", f"/v2/repository/models/{MODEL}x/unload",
-    f"/reload/{TARGET}x", f"/rollback/{TARGET}x"
+    f"/reload/{TARGET}x", f"/rollback/{TARGET}x",
     f"/outcome/{TARGET}", f"/shadow/{TARGET}", f"/outcome/{TARGET}x",
-    "/", "//", "/infer//", "/v2/models//infer", "/%00", "/infer/%2e%2e/x",
+    "/", "//", "/infer//", "/v2/models//infer", "/%00", "/infer/%2e%2e/x", "/openapi.json",
 )  # fmt: skip
 METHODS = ("POST", "POST", "POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE")
 ODD_HEADERS = (

@@ -47,6 +47,7 @@ class ServerProcess:
     options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
     before: str = ""  # Python that its process runs first
     watched: WatchOptions = field(default_factory=WatchOptions)
+    admin_port: int = field(init=False)  # of the listener of its own, where there is one
 
     def __enter__(self) -> ServerProcess:
         arguments = [
@@ -65,6 +66,9 @@ class ServerProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.port = int(self.wait_for_line("serving ", " on http://").rsplit(":", 1)[1])
+        if self.options.admin_port is not None:
+            told = self.wait_for_line("administration on http://").removesuffix(" alone")
+            self.admin_port = int(told.rsplit(":", 1)[1])
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -85,12 +89,15 @@ class ServerProcess:
         assert line is not None, f"{found or 'silent'}: {self.lines}"
         return line
 
-    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+    def request(
+        self, method: str, path: str, body: bytes | None = None, port: int | None = None, **headers: str
+    ) -> Reply:
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=60)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return Reply(response.status, json.loads(response.read()), dict(response.getheaders()))
+            data = response.read()
+            return Reply(response.status, json.loads(data) if data else None, dict(response.getheaders()))
         finally:
             connection.close()
 
