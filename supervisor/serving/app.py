@@ -27,7 +27,9 @@ from supervisor.serving.errors import ApiError
 from supervisor.serving.oip_routes import OipRoutes
 from supervisor.serving.openapi import document as openapi
 from supervisor.serving.options import ServerOptions
+from supervisor.serving.shadows import Shadows
 from supervisor.serving.waiting import infer
+from supervisor.serving.watch import Watch
 from supervisor.serving.watch_routes import WatchRoutes
 from supervisor.serving.watchman import Watchman
 
@@ -46,8 +48,9 @@ class Service:
     identity: Callable[[], RunIdentity | None]
     ready: Callable[[], None]  # called once everything active is loaded
     measured: Callable[[], bytes]  # for Prometheus
+    watch: Watch
     watchman: Watchman
-    watching: WatchRoutes
+    shadows: Shadows
 
     async def health(self, request: Request) -> JSONResponse:
         identity = self.identity()
@@ -162,7 +165,9 @@ def build_app(service: Service) -> Starlette:
             Route("/infer/{archetype}/{model_type}", service.infer, methods=["POST"]),
             Route("/reload/{archetype}/{model_type}", service.reload, methods=["POST"]),
             Route("/rollback/{archetype}/{model_type}", service.rollback, methods=["POST"]),
-            *service.watching.routes(),
+            *WatchRoutes(
+                service.engine, service.watch, service.shadows, service.desk, service.access, service.options
+            ).routes(),
             *OipRoutes(service.engine, service.desk, service.access, service.options).routes(OIP_PREFIX),
         ],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _bug},

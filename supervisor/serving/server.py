@@ -34,7 +34,6 @@ from supervisor.serving.provider import room_for
 from supervisor.serving.room import make_room
 from supervisor.serving.shadows import Shadows
 from supervisor.serving.watch import Watch
-from supervisor.serving.watch_routes import WatchRoutes
 from supervisor.serving.watchman import Watchman
 
 TICKS_PER_TURN = 10  # uvicorn's ticks are 0.1 s apart
@@ -115,8 +114,9 @@ def run_server(
             lambda: _identity(run_dir),
             ready,
             metrics.text,
+            watch,
             Watchman(engine, watch, announce),
-            WatchRoutes(engine, watch, shadows, desk.answered, doors, options),
+            shadows,
         )
         config = uvicorn.Config(
             build_app(service),

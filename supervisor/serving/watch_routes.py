@@ -9,11 +9,12 @@ from starlette.routing import BaseRoute, Route
 from supervisor.contract import Json
 from supervisor.serving import outcomes, payload, shadow
 from supervisor.serving.bodies import whole_body
+from supervisor.serving.desk import Desk
 from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine
 from supervisor.serving.errors import ApiError
 from supervisor.serving.options import ServerOptions
-from supervisor.serving.outcomes import Answered, Reported
+from supervisor.serving.outcomes import Reported
 from supervisor.serving.served import Slot
 from supervisor.serving.shadows import Shadows
 from supervisor.serving.watch import Watch
@@ -23,9 +24,9 @@ DEFAULT_SHARE = 0.1
 
 class WatchRoutes:
     def __init__(
-        self, engine: Engine, watch: Watch, shadows: Shadows, answered: Answered, access: Doors, options: ServerOptions
+        self, engine: Engine, watch: Watch, shadows: Shadows, desk: Desk, access: Doors, options: ServerOptions
     ) -> None:
-        self._engine, self._watch, self._shadows, self._answered = engine, watch, shadows, answered
+        self._engine, self._watch, self._shadows, self._desk = engine, watch, shadows, desk
         self._access, self._options = access, options
 
     def routes(self) -> list[BaseRoute]:
@@ -57,7 +58,7 @@ class WatchRoutes:
     def _report(self, slot: Slot, reported: Reported) -> bool:
         name, key = reported.version, reported.client_key
         if reported.request_id is not None:
-            known = self._answered.take(slot.target, reported.request_id)
+            known = self._desk.answered.take(slot.target, reported.request_id)
             if known is None:
                 told = f"no request {reported.request_id[:100]!r} is remembered, or its outcome was told before"
                 raise ApiError(404, "unknown_request", told)

@@ -92,7 +92,7 @@ def test_its_examples_fit_and_are_answered(operation: Operation, fuzzing: OpenAp
     if operation.name == "rollback":  # its example has no version before it
         assert fuzzing.ask(*examples(operation)) == 409
         return
-    known = {"name": "mage.combat_dqn"} if operation.name == "oipUnload" else {}
+    known = {"oipUnload": {"name": "mage.combat_dqn"}, "shadow": {"archetype": "mage"}}.get(operation.name, {})
     for request in examples(operation, known):
         assert fuzzing.ask(request) == 200
 

@@ -86,6 +86,8 @@ OF_THEIR_OWN: Mapping[tuple[str, int], Callable[[Operation], Drawn]] = {
     ("reload", 422): lambda operation: of(operation, "support/combat_dqn", {}),
     ("rollback", 409): lambda operation: of(operation, "aggressive/combat_dqn", {}),
     ("rollback", 422): lambda operation: of(operation, "mage/combat_dqn", {}),
+    ("shadow", 409): lambda operation: of(operation, "aggressive/combat_dqn", {"version": "v000001"}),
+    ("shadow", 422): lambda operation: of(operation, "mage/combat_dqn", {"version": "v000003"}),
     ("oipLoad", 409): lambda operation: of(operation, "ranged/combat_dqn"),
     ("oipLoad", 422): lambda operation: of(operation, "support/combat_dqn"),
 }

@@ -16,7 +16,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 SAYS_NOTHING = {"description", "format"}
 CHECKED = {
-    "$ref", "type", "const", "enum", "anyOf", "minimum", "items", "minItems", "maxItems", "properties", "required",
+    "$ref", "type", "const", "enum", "anyOf", "minimum", "maximum", "maxLength", "items", "minItems", "maxItems", "properties", "required",
     "additionalProperties", "minProperties", "maxProperties",
 }  # fmt: skip
 
@@ -51,6 +51,10 @@ def problems(schema: Schema, value: object, document: Schema, where: str = "$") 
         yield f"{where}: {value!r:.200} fits none of {len(choices)} choices"
     if "minimum" in schema and isinstance(value, int | float) and value < schema["minimum"]:
         yield f"{where}: {value} is below {schema['minimum']}"
+    if "maximum" in schema and isinstance(value, int | float) and value > schema["maximum"]:
+        yield f"{where}: {value} is above {schema['maximum']}"
+    if "maxLength" in schema and isinstance(value, str) and len(value) > schema["maxLength"]:
+        yield f"{where}: {len(value)} characters"
     if isinstance(value, list):
         yield from _in_list(schema, value, document, where)
     if isinstance(value, dict):

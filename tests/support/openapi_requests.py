@@ -157,10 +157,16 @@ def _of_type(kind: str, schema: Schema, document: Schema, depth: int) -> st.Sear
         "null": st.none(),
         "boolean": st.booleans(),
         "integer": st.integers(schema.get("minimum", -5), 2**40),
-        "number": st.one_of(st.integers(-5, 5), st.floats(allow_nan=False, allow_infinity=False)),
+        "number": _numbers(schema),
         "string": st.text(max_size=12),
     }
     return plain[kind]
+
+
+def _numbers(schema: Schema) -> st.SearchStrategy[Any]:
+    if "maximum" in schema:
+        return st.one_of(st.just(schema["minimum"]), st.floats(schema["minimum"], schema["maximum"]))
+    return st.one_of(st.integers(-5, 5), st.floats(allow_nan=False, allow_infinity=False))
 
 
 @st.composite

@@ -8,12 +8,12 @@ from importlib.metadata import version as version_of
 
 import orjson
 
-from supervisor.serving.openapi import oip, orders, own
+from supervisor.serving.openapi import oip, orders, own, watching
 from supervisor.serving.openapi.oip_schemas import oip as oip_schemas
-from supervisor.serving.openapi.pieces import Described
+from supervisor.serving.openapi.pieces import CLIENT_KEY, REQUEST_ID, Described
 from supervisor.serving.openapi.schemas import own as own_schemas
 
-GROUPS: Sequence[Callable[[], Described]] = (own.paths, orders.paths, oip.paths)
+GROUPS: Sequence[Callable[[], Described]] = (own.paths, orders.paths, watching.paths, oip.paths)
 """Each tells its paths, and of each its methods."""
 
 
@@ -34,7 +34,7 @@ def document(max_rows: int) -> Described:
         "servers": [{"url": "/"}],
         "paths": {path: methods for group in GROUPS for path, methods in group().items()},
         "components": {
-            "schemas": {**own_schemas(max_rows), **oip_schemas()},
+            "schemas": {**own_schemas(max_rows), **watching.schemas(), **oip_schemas()},
             "parameters": _parameters(),
             "securitySchemes": {
                 "bearer": {
@@ -47,11 +47,17 @@ def document(max_rows: int) -> Described:
     }
 
 
+def _header(name: str, says: str) -> Described:
+    return {"name": name, "in": "header", "schema": {"type": "string", "maxLength": 128}, "description": says}
+
+
 def _parameters() -> Described:
     return {
         "archetype": _in_path("archetype", "aggressive"),
         "model_type": _in_path("model_type", "combat_dqn"),
         "name": {**_in_path("name", "aggressive.combat_dqn"), "description": "archetype.model_type"},
+        CLIENT_KEY: _header(CLIENT_KEY, "Who asks, the same each time: decides which of two versions answers."),
+        REQUEST_ID: _header(REQUEST_ID, "By which the outcome of its game may be told."),
         "version": {**_in_path("version", "v000001"), "description": "In full, or its number."},
         oip.HEAD_LENGTH: {
             "name": oip.HEAD_LENGTH,

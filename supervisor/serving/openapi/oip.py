@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from supervisor.serving.openapi.orders import A_VERSION_IS_TAKEN_UP
 from supervisor.serving.openapi.own import EXAMPLE_STATE
-from supervisor.serving.openapi.pieces import Codes, Described, answers, body, operation, together
+from supervisor.serving.openapi.pieces import (
+    CLIENT_KEY,
+    REQUEST_ID,
+    Codes,
+    Described,
+    answers,
+    body,
+    operation,
+    together,
+)
 
 HEAD_LENGTH = "Inference-Header-Content-Length"
 OF_A_MODEL: Codes = {404: ["unknown_model", "unknown_version"], 503: ["not_loaded"]}
@@ -64,7 +73,7 @@ def _infer(name: str, of: tuple[str, ...]) -> Described:
         answers("The outputs asked for, or all.", "OipAnswer", binary=binary, header=HEAD_LENGTH),
         together(OF_A_MODEL, errors),
         takes=body("OipRequest", _examples(), binary=binary),
-        parameters=(*of, HEAD_LENGTH),
+        parameters=(*of, HEAD_LENGTH, CLIENT_KEY, REQUEST_ID),
         is_oip=True,
         says_more=f"With `{HEAD_LENGTH}` the body is so many bytes of JSON, and the binary tensors behind them in their"
         " order; an output asked for as binary comes in the same way.",

@@ -32,7 +32,10 @@ def oip() -> Described:
         ),
         "OipIndexRequest": record({"ready": {}}, optional=("ready",), closed=True),
         "OipIndex": listed(
-            record({"name": NAME, "version": TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}, "reason": TEXT})
+            record(
+                {"name": NAME, "version": TEXT, "state": {"enum": ["READY", "UNAVAILABLE"]}, "reason": TEXT},
+                ("reason",),
+            )
         ),
         "OipLoad": record(
             {"parameters": {"type": ["object", "null"], "maxProperties": 0}}, optional=("parameters",), closed=True
@@ -122,6 +125,8 @@ def _statistics() -> Described:
             "inference_count": COUNT,
             "execution_count": COUNT,
             "inference_stats": record({kind: ref("OipTimes") for kind in kinds}),
+            "response_stats": {"type": "object"},
             "batch_stats": listed({}),
+            "memory_usage": listed({}),
         }
     )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from supervisor.serving.openapi.pieces import BINARY, READ_AS_JSON, Described, answers, body, operation
+from supervisor.serving.openapi.pieces import (
+    BINARY,
+    CLIENT_KEY,
+    READ_AS_JSON,
+    REQUEST_ID,
+    Described,
+    answers,
+    body,
+    operation,
+)
 
 MODEL = ("archetype", "model_type")
 EXAMPLE_STATE = [0.5] * 64
@@ -49,7 +58,7 @@ def _infer() -> Described:
             504: ["too_late"],
         },
         takes=body("Inference", _examples(), binary=rows),
-        parameters=MODEL,
+        parameters=(*MODEL, CLIENT_KEY, REQUEST_ID),
         says_more=f"JSON, whatever type the request says it has. Only with `{BINARY}` body and answer are rows of"
         " little-endian float32: the model's single input, and its first output.",
     )

@@ -12,6 +12,7 @@ Described = dict[str, Json]
 Codes = Mapping[int, Sequence[str]]
 """By status the codes of its errors."""
 
+CLIENT_KEY, REQUEST_ID = "X-Client-Key", "X-Request-Id"
 JSON, BINARY = "application/json", "application/octet-stream"
 SCHEMAS = "#/components/schemas/"
 VERDICT_STATUS = 422

@@ -91,6 +91,8 @@ def _model() -> Described:
             "previous": {**or_null(VERSION), "description": "Kept warm, for a rollback at once."},
             "provider": TEXT,
             "requests": {**COUNT, "description": "Answered, since this version was loaded."},
+            "monitoring": ref("Monitoring"),
+            "shadow": {"anyOf": [{"type": "null"}, ref("Shadow")]},
         }
     )
 
