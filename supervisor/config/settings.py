@@ -288,12 +288,23 @@ class WatchSettings(Section):
     """Pairs of outcomes before anything is concluded from them."""
     max_pairs: Annotated[Positive, Field(ge=10)] = 3000
     """Pairs after which a version that is not proven worse counts as stable."""
+    grace_s: float = Field(default=5.0, ge=0.0)
+    """A client that asks within so long after the swap was in the midst of a game, whose outcome is not counted."""
+    games_per_client: Positive = 3
+    """Outcomes of one client that are counted: clients are drawn, not games."""
     max_faults: Positive = 3
     """Answers that the new version could not give (an error, NaN) and the version before could, until it is out."""
     max_latency_ms: float = Field(default=50.0, gt=0.0)
     """P95 of a batch; a version that is slower, and half as slow again as the one before it, is out."""
     rollback_on_degradation: bool = True
     """false: degradation is told on console, `/models` and metrics, and nothing is rolled back."""
+
+    @field_validator("beta")
+    @classmethod
+    def _a_test_at_all(cls, value: float, info: ValidationInfo) -> float:
+        if value + info.data.get("alpha", 0.0) >= 1.0:
+            raise PydanticCustomError("no_test", "alpha and beta together must be below 1")
+        return value
 
 
 class CurriculumSettings(Section):

@@ -37,8 +37,9 @@ def _run(served: Served, inputs: Arrays, requests: int) -> Arrays:
     finally:
         took_s = time.perf_counter() - began_s
         served.counts.ran(requests, _rows(inputs), took_s)
-        if served.watched is not None:
-            served.watched.ran(inputs, took_s)
+        watched = served.watched
+        if watched is not None:
+            watched.ran(inputs, took_s)
 
 
 def _parts(outputs: Arrays, rows: Sequence[int], sound: bool) -> list[Arrays | ApiError]:

@@ -11,12 +11,15 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from supervisor.serving.batch_run import run_batch
 from supervisor.serving.errors import ApiError
 from supervisor.serving.served import Served
 from supervisor.serving.session import Arrays
+
+if TYPE_CHECKING:
+    from supervisor.serving.watched import Watched
 
 INLINE_S = 0.001
 """A batch that takes longer runs in a thread, so that the event loop goes on reading and answering."""
@@ -113,8 +116,6 @@ class Batcher:
         return batch
 
     def _run_aside(self, served: Served, batch: Sequence[Waiting]) -> None:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(RUNNING_THREADS, "inference")
         loop = asyncio.get_running_loop()
         served.running = True
 
@@ -128,27 +129,57 @@ class Batcher:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(ended, results)
 
-        self._threads.submit(work)
+        self._thread_pool().submit(work)
 
     def _settle(self, served: Served, batch: Sequence[Waiting], results: Sequence[Arrays | ApiError]) -> None:
         now_s = time.monotonic()
         shadow = served.shadow
         for request, result in zip(batch, results, strict=True):
-            by = served
-            if isinstance(result, ApiError) and served.watched is not None:
-                by, result = served.watched.instead(served, request.inputs, result)
-            if isinstance(result, ApiError):
-                self._fail(served, request, result)
-            else:
-                self.waiting -= 1
-                by.counts.done(now_s - request.came_s)
-                try:
-                    request.answer(by, result)
-                except Exception:  # a fault of ours must not leave those behind it waiting
-                    _log.exception("an answer could not be given")
-                    request.fail(ApiError(500, "internal_error", "a fault of the server; its console says more"))
+            if not isinstance(result, ApiError):
+                self._answer(served, request, result, now_s)
                 if shadow is not None:
                     shadow.offer(served, request.inputs)
+            elif served.watched is None or served.watched.may_stand_in(result) is None:
+                self._fail(served, request, result)
+            else:
+                self._stand_in(served, served.watched, request, result)
+
+    def _stand_in(self, served: Served, watched: Watched, request: Waiting, error: ApiError) -> None:
+        """The version before is asked for what the new one failed, in a thread: failing takes no time of the others."""
+
+        def ended(by: Served, result: Arrays | ApiError) -> None:
+            if isinstance(result, ApiError):
+                self._fail(served, request, result)
+                return
+            watched.stood_in(request.inputs, error)
+            self._answer(by, request, result, time.monotonic())
+
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            try:
+                found = watched.instead(served, request.inputs, error)
+            except Exception:  # a fault of ours: the request is answered all the same
+                _log.exception("the version before could not be asked")
+                found = served, error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(ended, *found)
+
+        self._thread_pool().submit(work)
+
+    def _answer(self, served: Served, request: Waiting, outputs: Arrays, now_s: float) -> None:
+        self.waiting -= 1
+        served.counts.done(now_s - request.came_s)
+        try:
+            request.answer(served, outputs)
+        except Exception:  # a fault of ours must not leave those behind it waiting
+            _log.exception("an answer could not be given")
+            request.fail(ApiError(500, "internal_error", "a fault of the server; its console says more"))
+
+    def _thread_pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(RUNNING_THREADS, "inference")
+        return self._threads
 
     def _fail(self, served: Served, request: Waiting, error: ApiError) -> None:
         self.waiting -= 1

@@ -85,11 +85,11 @@ class Desk:
 
     def ask(self, slot: Slot, version: str | None, is_oip: bool, sent: Sent, request: Request) -> None:
         """Have it run by the live version, or the named one. Raises ApiError where it is wrong or there is no room."""
-        key = sent.headers.get(CLIENT_KEY)
+        key = sent.headers.get(CLIENT_KEY) or None
         if version is not None or slot.live is None:
             served = slot.serving(version)
         else:
-            served = slot.live if slot.split is None else slot.split.of(key)
+            served = slot.live if slot.split is None else slot.split.asked(key)
         request.inputs, request.rows, request.write, timeout_s, own_id = self._read(served, is_oip, sent)
         limit_s = self._options.deadline_s
         request.came_s = now_s = time.monotonic()
@@ -97,7 +97,7 @@ class Desk:
         self._batcher.submit(served, request)
         given = sent.headers.get(REQUEST_ID)
         if own_id is not None or given is not None:
-            name = own_id if own_id is not None else (given or b"").decode("latin-1")
+            name = own_id if own_id is not None else (given or b"").decode("utf-8", "replace")
             self.answered.note(slot.target, name, served.version.name, key)
 
     def _read(self, served: Served, is_oip: bool, sent: Sent) -> Asked:

@@ -88,24 +88,25 @@ class Engine:
                 await self._watch_on(slot, slot.live)
 
     async def _watch_on(self, slot: Slot, live: Served) -> None:
-        """Go on with the watch over the live version that the server's end interrupted."""
+        """Go on with the watch over the live version that the server's end interrupted; begin one over a version that
+        was promoted meanwhile."""
         kept = await asyncio.to_thread(self._watch.kept, slot.target)
-        if kept is None:
+        if kept is None or not self._watch.options.enabled:
             return
         slot.baseline = kept.baseline
-        opened = kept.opened
-        if kept.verdict is not Verdict.WATCHING or (opened.new, opened.new_sha256) != _named(live.version):
+        found = self._watch.comparison(kept, live.version)
+        if found is None:
             return
+        (name, sha256), goes_on = found
         try:
-            before = await asyncio.to_thread(self._catalogue.resolve, slot.target, opened.old)
-            if _named(before) != (opened.old, opened.old_sha256):
+            before = await asyncio.to_thread(self._catalogue.resolve, slot.target, name)
+            if _named(before) != (name, sha256) or before.iteration >= live.version.iteration:
                 return
             slot.previous = await self._load(slot.target, before)
         except ApiError as error:
-            told = f"{live.version.name} is watched no more, {opened.old} cannot be had: {error.message}"
-            self._announce(f"{slot.target}: {told}")
+            self._announce(f"{slot.target}: {live.version.name} is not watched, {name} cannot be had: {error.message}")
         else:
-            self._watch.begin(slot, live, slot.previous, kept)
+            self._watch.begin(slot, live, slot.previous, kept if goes_on else None)
 
     async def candidate(self, target: str, name: str) -> Served:
         """The named version, loaded and not live. Raises ApiError."""
@@ -125,9 +126,15 @@ class Engine:
                 if isinstance(error, Refused) or (slot.live is not None and error.status == 503):
                     self._refuse(self.slots.made(target), wanted, error)
                 raise
-            return self._flip(self.slots.made(target), served)
+            is_first = slot.live is None
+            swap = self._flip(self.slots.made(target), served)
+            if is_first:
+                await self._watch_on(self.slots.made(target), served)
+            return swap
 
-    async def rollback(self, target: str, name: str | None, cause: Cause, detail: str) -> Swap:
+    async def rollback(
+        self, target: str, name: str | None, cause: Cause, detail: str, verdict: Verdict = Verdict.ROLLED_BACK
+    ) -> Swap:
         """Take the live version out of production for good, and serve the one before it. Where it is kept warm, that is
         done as soon as the disk has it. Doing it again for the same `name` changes nothing. Raises ApiError.
         """
@@ -144,7 +151,7 @@ class Engine:
                 back = await self._load(target, before)
             await asyncio.to_thread(self._note_rollback, target, live.version, back.version, cause, detail)
             slot.rollbacks += 1
-            self._watch.end(slot, Verdict.ROLLED_BACK)
+            self._watch.end(slot, verdict)
             slot.live, slot.previous = back, None
             _hand_on_shadow(live, back)
             slot.refusal = slot.refused_version = None
@@ -271,7 +278,8 @@ def _named(version: Version) -> tuple[str, str]:
 def _hand_on_shadow(before: Served, live: Served) -> None:
     """Requests are shown on, except to a version that now answers them."""
     shadow, before.shadow = before.shadow, None
-    live.shadow = None if shadow is None or shadow.candidate is live else shadow
+    goes_on = shadow is not None and shadow.candidate is not live
+    live.shadow = shadow if goes_on and before.session.interface == live.session.interface else None
 
 
 def _key(target: str) -> dict[str, Json]:

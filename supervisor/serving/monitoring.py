@@ -12,6 +12,7 @@ from supervisor.serving.watch import Watching
 from supervisor.serving.window import Window
 
 WITHOUT_OUTCOMES = "no outcomes of both versions: only hard faults (errors, NaN, latency) roll back"
+UNLIKE = "the two versions take other inputs or outputs: they are not compared, and nothing rolls back by itself"
 NEVER = "nothing went live before it while this server ran: there is nothing to compare it with"
 SWITCHED_OFF = "watch.enabled is false"
 TOLD_ONLY = "watch.rollback_on_degradation is false: nothing is rolled back"
@@ -32,7 +33,7 @@ def monitoring(slot: Slot, options: WatchOptions) -> dict[str, Json]:
 def _watch(watching: Watching, options: WatchOptions) -> dict[str, Json]:
     window, opened = watching.window, watching.opened
     return {
-        "note": _note(window, options),
+        "note": _note(watching, options),
         "version": opened.new,
         "against": opened.old,
         "since": opened.at,
@@ -53,9 +54,12 @@ def _watch(watching: Watching, options: WatchOptions) -> dict[str, Json]:
     }
 
 
-def _note(window: Window, options: WatchOptions) -> str | None:
+def _note(watching: Watching, options: WatchOptions) -> str | None:
+    window = watching.window
     notes = [] if options.rollback_on_degradation else [TOLD_ONLY]
-    if window.is_open and not (window.new.n and window.old.n):
+    if window.is_open and not watching.is_compared:
+        notes.append(UNLIKE)
+    elif window.is_open and not (window.new.n and window.old.n):
         notes.append(WITHOUT_OUTCOMES)
     return "; ".join(notes) or None
 

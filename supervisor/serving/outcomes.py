@@ -33,17 +33,21 @@ class Answered:
     outcome, so that one told twice counts once."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], tuple[str, bytes | None]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[str, bytes | None] | None] = OrderedDict()
 
     def note(self, target: str, request_id: str, version: str, client_key: bytes | None) -> None:
         if len(request_id) > LONGEST_ID or (client_key is not None and len(client_key) > LONGEST_ID):
             return
-        self._known[target, request_id] = (version, client_key)
+        self._known.setdefault((target, request_id), (version, client_key))  # nobody takes over another's
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
 
     def take(self, target: str, request_id: str) -> tuple[str, bytes | None] | None:
-        return self._known.pop((target, request_id), None)
+        """None where it is not known, or was taken before."""
+        known = self._known.get((target, request_id))
+        if known is not None:
+            self._known[target, request_id] = None
+        return known
 
 
 def decode(body: bytes) -> list[Reported]:

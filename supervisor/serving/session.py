@@ -57,6 +57,10 @@ class Session:
         """All outputs by name, first dimension the rows of the inputs. Raises whatever the runtime does."""
         return dict(zip(self.interface.outputs, self.runtime.run(None, dict(inputs)), strict=True))
 
+    def fitted(self, inputs: Arrays) -> Arrays:
+        """Inputs that were read for another version, in this one's precision."""
+        return {name: value.astype(self.input_types[name], copy=False) for name, value in inputs.items()}
+
 
 def build(data: bytes, manifest: Interface, max_rows: int, leash: Leash, room: Room | None = None) -> Session:
     """Check, build and probe, on the GPU where there is `room`. Raises Refused with the reason, whatever the bytes are;

@@ -63,8 +63,9 @@ class Shadow:
         self._executor.submit(self._work, live, inputs)
 
     def _work(self, live: Served, inputs: Arrays) -> None:
+        candidate = self.candidate.session
         try:
-            compare(self.seen, lambda: live.session.run(inputs), lambda: self.candidate.session.run(inputs))
+            compare(self.seen, lambda: live.session.run(inputs), lambda: candidate.run(candidate.fitted(inputs)))
         finally:
             self._waiting -= 1  # at worst one too many waits for a moment
 

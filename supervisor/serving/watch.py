@@ -11,8 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from supervisor.contract import Version
+from supervisor.journal.durable import FsyncFailedError
 from supervisor.serving import window_file
 from supervisor.serving.arms import Split
+from supervisor.serving.clients import Clients
 from supervisor.serving.options import WatchOptions
 from supervisor.serving.served import Served, Slot
 from supervisor.serving.watched import Watched
@@ -33,10 +36,18 @@ class Watching:
     ended_s: float | None = None
     pairs: list[Pair] = field(default_factory=list)  # not written yet
     faults: list[str] = field(default_factory=list)
+    pairs_written: int = 0
+    faults_written: int = 0
     is_told: bool = True  # how it ended is written
     baseline: Baseline | None = None  # what it came to, not written yet
+    is_compared: bool = True  # whether the two versions take the same inputs
     timed: int = 0  # how often both versions were timed by turns, because the new one's batches took long
+    is_lost: bool = False  # the disk refused to make it durable
     written_s: float = field(default_factory=time.monotonic)
+
+    def failed(self, what: str) -> None:
+        self.window.failed(what)
+        self.faults = self.window.faults[self.faults_written :]
 
     def elapsed_s(self, now_s: float) -> float:
         return (now_s if self.ended_s is None else self.ended_s) - self.began_s
@@ -73,19 +84,23 @@ class Watch:
             else Opened.of(slot.target, new.version, old.version, self._now_text(), is_canary, slot.baseline)
         )
         window = restored(self.options, kept.pairs, kept.faults) if kept else Window(self.options)
-        watching = Watching(opened, window, time.monotonic() - (kept.elapsed_s if kept else 0.0), is_begun=bool(kept))
+        began_s = time.monotonic() - (kept.elapsed_s if kept else 0.0)
+        watching = Watching(opened, window, began_s, is_begun=bool(kept))
+        if kept:
+            watching.pairs_written, watching.faults_written = len(kept.pairs), len(kept.faults)
         slot.watching = watching
 
         def faulted(what: str) -> None:
-            if watching.window.is_open:
-                watching.window.faults.append(what)
-                watching.faults.append(what)
-                self.news.set()
+            watching.failed(what)
+            self.news.set()
 
         alike = new.session.interface == old.session.interface
         new.watched = Watched(old if alike else None, faulted)
-        if self.options.share_new < 1.0:
-            slot.split = Split(new, old, old if opened.is_canary else new, self.options.share_new)
+        if alike and self.options.share_new < 1.0:  # else a client held back would find other inputs than it sends
+            clients = Clients(self.options.grace_s, self.options.games_per_client)
+            keyless = old if opened.is_canary else new
+            slot.split = Split(new, old, keyless, self.options.share_new, clients, time.monotonic())
+        watching.is_compared = alike
         self.news.set()
 
     def end(self, slot: Slot, verdict: Verdict, baseline: Baseline | None = None) -> None:
@@ -105,31 +120,51 @@ class Watch:
         watching.is_told = False
         self.news.set()
 
+    def comparison(self, kept: Kept, live: Version) -> tuple[tuple[str, str], bool] | None:
+        """With which version (name and hash) a live one is to be compared that is served anew, and whether that goes on
+        with what is kept; None where it was found stable, or is not newer than what was watched."""
+        opened = kept.opened
+        new, old = (opened.new, opened.new_sha256), (opened.old, opened.old_sha256)
+        if (live.name, live.model_sha256) == new:
+            goes_on = kept.verdict is Verdict.WATCHING and opened.is_canary == (self.options.canary is not None)
+            return (old, goes_on) if kept.verdict in (Verdict.WATCHING, Verdict.SUPERSEDED) else None
+        if kept.verdict in (Verdict.DEGRADED, Verdict.FAULTY, Verdict.ROLLED_BACK):
+            return old, False
+        was_at_large = kept.verdict in (Verdict.STABLE, Verdict.UNDECIDED) or not opened.is_canary
+        return (new if was_at_large else old), False
+
     def kept(self, target: str) -> Kept | None:
         """What is written down of the target's last watch. Reads a file."""
         return window_file.read(self._run_dir, target)
 
-    def report(self, slot: Slot, served: Served, client_key: bytes | None, score: float) -> bool:
-        """A game that this version played, as its client reported it; whether the test takes it into account."""
+    def report(self, slot: Slot, served: Served, score: float, client_key: bytes | None, is_believed: bool) -> bool:
+        """A game that this version played, as its client reported it; whether the test takes it into account.
+
+        Whether it may is seen by the client's key. Without one it is `is_believed`, or not.
+        """
         served.outcomes.add(score)
-        watching = slot.watching
-        if watching is None or not watching.window.is_open:
+        watching, split = slot.watching, slot.split
+        if watching is None or split is None or not watching.window.is_open:
             return False
-        if slot.split is None or (client_key is not None and slot.split.of(client_key) is not served):
-            return False  # it had been the other version's client when it began
-        if served not in (slot.split.new, slot.split.old):
-            return False
-        pair = watching.window.reported(served is slot.split.new, score)
+        if client_key is None:
+            if not is_believed:
+                return False
+        elif split.of(client_key) is not served or not split.clients.counts(client_key):
+            return False  # of another version's client, of a game that began before, or one too many of this client
+        pair = watching.window.reported(served is split.new, score)
         if pair is not None:
             watching.pairs.append(pair)
-            if watching.window.due(0.0) is not None:
-                self.news.set()
         return True
+
+    def look(self, slot: Slot) -> None:
+        """Outcomes have come: see whether somebody should act."""
+        if slot.watching is not None and slot.watching.window.due(0.0) is not None:
+            self.news.set()
 
     async def write(self, slot: Slot, closing: bool = False) -> None:
         """What is owed of this target's watch. Where the disk refuses, that is told once, and tried again later."""
         watching, now_s = slot.watching, time.monotonic()
-        if watching is None:
+        if watching is None or watching.is_lost:
             return
         is_late = watching.is_overdue(now_s) or (closing and watching.ended_s is None)
         if not watching.is_owed and not is_late:
@@ -142,6 +177,8 @@ class Watch:
             tuple(watching.faults),
             verdict,
             watching.baseline,
+            watching.pairs_written,
+            watching.faults_written,
         )
         is_more = pairs or faults or is_over or is_late
 
@@ -153,12 +190,18 @@ class Watch:
 
         try:
             await asyncio.to_thread(work)
-        except Exception as error:  # whatever the disk has against it: production goes on
+        except FsyncFailedError as error:  # nobody knows what is there: never tried again
+            watching.is_lost = True
+            self._announce(f"{slot.target}: what is watched is written no more, and a restart forgets it: {error}")
+            return
+        except Exception as error:  # whatever else the disk has against it: production goes on
             if not self._is_silent:
                 self._announce(f"what is watched cannot be written down, and a restart would forget it: {error}")
             self._is_silent = True
             return
         self._is_silent = False
         watching.is_begun, watching.written_s = True, now_s
+        watching.pairs_written += pairs
+        watching.faults_written += faults
         del watching.pairs[:pairs], watching.faults[:faults]
         watching.is_told = watching.is_told or is_over

@@ -51,19 +51,20 @@ class WatchRoutes:
             except ApiError as error:
                 ignored.append({"index": index, "code": error.code, "message": error.message})
                 last = error
+        self._watch.look(slot)
         if last is not None and not accepted:
             raise last
         return JSONResponse({"accepted": accepted, "tested": tested, "ignored": ignored})
 
     def _report(self, slot: Slot, reported: Reported) -> bool:
-        name, key = reported.version, reported.client_key
+        name, key, is_believed = reported.version, reported.client_key, True
         if reported.request_id is not None:
             known = self._desk.answered.take(slot.target, reported.request_id)
             if known is None:
                 told = f"no request {reported.request_id[:100]!r} is remembered, or its outcome was told before"
                 raise ApiError(404, "unknown_request", told)
-            name, key = known[0], key or known[1]
-        return self._watch.report(slot, slot.serving(name), key, reported.score)
+            name, key, is_believed = known[0], known[1], False
+        return self._watch.report(slot, slot.serving(name), reported.score, key, is_believed)
 
     async def show(self, request: Request) -> JSONResponse:
         self._access.check(request)

@@ -18,7 +18,8 @@ from supervisor.serving.served import Served
 from supervisor.serving.session import Arrays
 
 OF_THE_MODEL = frozenset({422, 500})  # what `batch_run` answers where the model failed
-LARGEST_INPUT = 1e6  # states are normalised to about 1
+LARGEST_INPUT = 100.0  # states are normalised to about 1
+MOST_ROWS_TIMED = 128  # the largest batch whose latency a candidate is examined for
 RUNS_LOOKED_AT = 200
 
 
@@ -32,20 +33,25 @@ class Watched:
 
     def ran(self, inputs: Arrays, took_s: float) -> None:
         """A batch was run. Called in any thread."""
-        self.run_s.append(took_s)
-        self.last_inputs = inputs
+        if len(next(iter(inputs.values()))) <= MOST_ROWS_TIMED:
+            self.run_s.append(took_s)
+            self.last_inputs = inputs
+
+    def may_stand_in(self, error: ApiError) -> Served | None:
+        """Who could answer what this version failed."""
+        return self._stand_in if error.status in OF_THE_MODEL else None
 
     def instead(self, served: Served, inputs: Arrays, error: ApiError) -> tuple[Served, Arrays | ApiError]:
-        """Who answers where this version failed a request, and how."""
+        """Who answers where this version failed a request, and how. May run in any thread."""
         stand_in = self._stand_in
-        if stand_in is None or error.status not in OF_THE_MODEL:
-            return served, error
-        (result,) = run_batch(stand_in, [inputs])
-        if isinstance(result, ApiError):
-            return served, error
+        assert stand_in is not None
+        (result,) = run_batch(stand_in, [stand_in.session.fitted(inputs)])
+        return (served, error) if isinstance(result, ApiError) else (stand_in, result)
+
+    def stood_in(self, inputs: Arrays, error: ApiError) -> None:
+        """The version before has answered what this one failed. On the event loop."""
         if all(_is_usual(value) for value in inputs.values()):
             self._faulted(error.message)
-        return stand_in, result
 
     def p95_s(self) -> float | None:
         """Of the last runs; None before there are enough of them."""
@@ -53,4 +59,4 @@ class Watched:
 
 
 def _is_usual(value: np.ndarray[Any, np.dtype[Any]]) -> bool:
-    return bool(np.abs(value).max(initial=0.0) <= LARGEST_INPUT)
+    return bool(np.abs(value, dtype=np.float32).max(initial=0.0) <= LARGEST_INPUT)

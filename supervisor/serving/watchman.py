@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable
-
-import numpy as np
 
 from supervisor.contract import Decision
 from supervisor.registry.server_rollbacks import Cause
@@ -31,6 +30,8 @@ class Watchman:
     def __init__(self, engine: Engine, watch: Watch, announce: Callable[[str], None]) -> None:
         self._engine, self._watch, self._announce = engine, watch, announce
         self._refused: dict[str, str] = {}  # why a version could not be taken out, by target, as it was told
+        self._at_work: dict[str, asyncio.Task[None]] = {}  # by target: a slow one keeps no other waiting
+        self._is_leaving = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -39,24 +40,31 @@ class Watchman:
         try:
             yield
         finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
+            self._is_leaving = True  # nothing is cancelled: a thread that writes would go on all the same
+            self._watch.news.set()
+            await work
+            await asyncio.gather(*self._at_work.values())
             for slot in self._engine.slots:
                 await self._watch.write(slot, closing=True)
 
     async def _work(self) -> None:
         news = self._watch.news
-        while True:
+        while not self._is_leaving:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), TURN_S)
             news.clear()
             for slot in self._engine.slots:
-                try:
-                    await self.look(slot)
-                    await self._watch.write(slot)
-                except Exception:  # a fault of ours must not leave the other targets unwatched
-                    _log.exception("the watch over %s met a fault of the server", slot.target)
+                if slot.watching is not None and slot.target not in self._at_work:
+                    self._at_work[slot.target] = asyncio.create_task(self._see_to(slot))
+
+    async def _see_to(self, slot: Slot) -> None:
+        try:
+            await self.look(slot)
+            await self._watch.write(slot)
+        except Exception:
+            _log.exception("the watch over %s met a fault of the server", slot.target)
+        finally:
+            del self._at_work[slot.target]
 
     async def look(self, slot: Slot) -> None:
         """Conclude the target's watch if it has come to something."""
@@ -78,12 +86,9 @@ class Watchman:
 
     async def _take_out(self, slot: Slot, watching: Watching, verdict: Verdict) -> None:
         cause = Cause.DEGRADED if verdict is Verdict.DEGRADED else Cause.HARD_FAULT
-        watching.window.verdict = verdict
         try:
-            await self._engine.rollback(slot.target, watching.opened.new, cause, why(watching, verdict))
-        except ApiError as error:
-            if slot.watching is watching and watching.ended_s is None:
-                watching.window.verdict = Verdict.WATCHING  # tried again at the next turn
+            await self._engine.rollback(slot.target, watching.opened.new, cause, why(watching, verdict), verdict)
+        except ApiError as error:  # tried again at the next turn
             if self._refused.get(slot.target) != error.message:
                 self._announce(f"{slot.target}: {watching.opened.new} is to be rolled back: {error.message}")
             self._refused[slot.target] = error.message
@@ -111,10 +116,11 @@ class Watchman:
         new.watched.run_s.clear()  # looked at again after as many runs more
         slow_s, was_s = await asyncio.to_thread(_timed, new.session, old.session, inputs)
         watching.timed += 1
-        if slow_s > max(limit_s, SLOWER * was_s) and slot.watching is watching:
-            told = f"P95 {slow_s * 1e3:.1f} ms a batch, {was_s * 1e3:.1f} before, at most {limit_s * 1e3:g}"
-            for noted in (watching.window.faults, watching.faults):
-                noted.extend([told] * self._watch.options.max_faults)
+        if slow_s > SLOWER * was_s and slot.watching is watching:
+            slower = f"{slow_s / was_s:.1f} times as slow as before"
+            told = f"P95 {p95_s * 1e3:.3g} ms a batch, {slower}, at most {limit_s * 1e3:g}"
+            for _ in range(self._watch.options.max_faults):
+                watching.failed(told)
 
 
 def why(watching: Watching, verdict: Verdict) -> str:
@@ -138,11 +144,12 @@ def _interval(decision: Decision | None) -> str:
 
 
 def _timed(new: Session, old: Session, inputs: Arrays) -> tuple[float, float]:
-    """P95 of both, in seconds, run by turns."""
+    """The median of each in seconds, run by turns; the tails are the machine's."""
     took: tuple[list[float], list[float]] = ([], [])
+    sides = [(session, session.fitted(inputs), times) for session, times in zip((new, old), took, strict=True)]
     for _ in range(TIMED_RUNS):
-        for session, times in zip((new, old), took, strict=True):
+        for session, own, times in sides:
             began_s = time.perf_counter()
-            session.run(inputs)
+            session.run(own)
             times.append(time.perf_counter() - began_s)
-    return float(np.percentile(took[0], 95)), float(np.percentile(took[1], 95))
+    return statistics.median(took[0]), statistics.median(took[1])

@@ -1,8 +1,8 @@
 """A new version in production beside the one before it: the games that clients report are paired and tested.
 
-The i-th outcome of one side is paired with the i-th of the other, but of the side that is ahead only the last few wait:
-whoever has nine times the clients would otherwise be compared by what happened nine times as long ago, and a better
-hour of the day would look like a better version. Which outcomes are left out does not depend on their scores.
+The i-th outcome of one side is paired with the i-th of the other, but of the side that is ahead only the last ones
+wait: whoever has nine times the clients would otherwise be compared by what happened nine times as long ago, and a
+better hour of the day would look like a better version. Which outcomes are left out does not depend on their scores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from supervisor.promotion.paired import TestState
 from supervisor.serving.options import WatchOptions
 from supervisor.serving.tally import Tally
 
-MOST_WAITING = 10  # outcomes of the side that is ahead
+MOST_WAITING = 100  # outcomes of the side that is ahead
 
 Pair = tuple[float, float]
 """Score under the version before, score under the new one: roles swapped, the version before is the candidate."""
@@ -49,8 +49,12 @@ class Window:
     faults: list[str] = field(default_factory=list)  # what each was
     verdict: Verdict = Verdict.WATCHING
     decision: Decision | None = None  # of the test, where that is what ended it
+    _is_over: bool = False  # the test, not the watch
     _ahead_new: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_WAITING))
     _ahead_old: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_WAITING))
+
+    def __post_init__(self) -> None:
+        self._plan = self.options.test()
 
     @property
     def n_pairs(self) -> int:
@@ -59,6 +63,11 @@ class Window:
     @property
     def is_open(self) -> bool:
         return self.verdict is Verdict.WATCHING
+
+    def failed(self, what: str) -> None:
+        """The new version failed where the one before did not."""
+        if self.is_open and len(self.faults) < self.options.max_faults:
+            self.faults.append(what)
 
     def reported(self, is_new: bool, score: float) -> Pair | None:
         """An outcome of one of the two versions; the pair that it makes, if it does."""
@@ -74,13 +83,13 @@ class Window:
 
     def paired(self, pair: Pair) -> None:
         """One more pair, as it was made or as it was written down."""
-        plan = self.options.test()
-        if self._stopped() is not None:
+        if self._is_over:
             return
         self.partial.append(pair)
-        if len(self.partial) == plan.batch_pairs:
-            self.test = paired.observe(plan, self.test, self.partial)
+        if len(self.partial) == self._plan.batch_pairs:
+            self.test = paired.observe(self._plan, self.test, self.partial)
             self.partial = []
+            self._is_over = self._stopped() is not None
 
     def due(self, elapsed_s: float) -> Verdict | None:
         """What the watch comes to now, None while it goes on. A fault is looked for first, then a proof."""
@@ -88,7 +97,7 @@ class Window:
             return None
         if len(self.faults) >= self.options.max_faults:
             return Verdict.FAULTY
-        stopped = self._stopped()
+        stopped = self._stopped() if self._is_over else None
         if stopped is not None:
             return Verdict.DEGRADED if stopped is Outcome.PROMOTE else Verdict.STABLE
         if elapsed_s >= self.options.window_s:
@@ -97,12 +106,12 @@ class Window:
 
     def decided(self) -> Decision | None:
         """What the test says, None while it goes on. Takes a tenth of a second after 3,000 pairs."""
-        return paired.verdict(self.options.test(), self.test)
+        return paired.verdict(self._plan, self.test)
 
     def _stopped(self) -> Outcome | None:
         if self.test.n < self.options.min_pairs:
             return None
-        stopped = paired.stopped(self.options.test(), self.test)
+        stopped = paired.stopped(self._plan, self.test)
         return None if stopped is None else stopped[0]
 
     @property

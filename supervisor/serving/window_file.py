@@ -57,6 +57,8 @@ class Added:
     faults: Sequence[str] = ()
     verdict: Verdict = Verdict.WATCHING
     baseline: Baseline | None = None
+    pairs_before: int = 0  # in the lines before; a line that was written twice counts once
+    faults_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,15 @@ def read(run_dir: Path, target: str) -> Kept | None:
         return None
     if opened.schema != SCHEMA or opened.target != target:
         return None
+    pairs: list[Pair] = []
+    faults: list[str] = []
+    for item in added:
+        pairs += [(old, new) for old, new in item.pairs[max(0, len(pairs) - item.pairs_before) :]]
+        faults += item.faults[max(0, len(faults) - item.faults_before) :]
     return Kept(
         opened,
-        tuple((old, new) for item in added for old, new in item.pairs),
-        tuple(fault for item in added for fault in item.faults),
+        tuple(pairs),
+        tuple(faults),
         max((item.elapsed_s for item in added), default=0.0),
         added[-1].verdict if added else Verdict.WATCHING,
         next((item.baseline for item in reversed(added) if item.baseline), opened.baseline),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from supervisor.registry import server_rollbacks
@@ -17,7 +18,7 @@ from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
 OLD, NEW = "v000001", "v000002"
-BREAKING = {"state": [-2000.0] + [0.5] * 63}  # `models.fragile` answers NaN
+BREAKING = {"state": [-50.0] + [0.5] * 63}  # `models.fragile` answers NaN
 
 
 @pytest.fixture
@@ -84,10 +85,24 @@ def test_a_request_that_both_versions_fail_has_itself_to_blame(folder: ServedFol
 
 def test_numbers_that_no_sound_network_bears_take_nothing_out(server: ServerProcess) -> None:
     for _ in range(5):
-        reply = server.post(INFER, {"state": [-2e6] + [0.5] * 63})
+        reply = server.post(INFER, {"state": [-200.0] + [0.5] * 63})
         assert (reply.status, reply.body["version"]) == (200, OLD)
     assert monitoring(server)["faults"] == 0
     assert answering(server) == NEW
+
+
+@pytest.mark.parametrize(("was", "now"), [(np.float16, np.float32), (np.float32, np.float16)])
+def test_where_the_precision_changes_the_version_before_stands_in_too(
+    folder: ServedFolder, was: type, now: type
+) -> None:
+    folder.promote(models.mlp(1, kind=was))
+    with ServerProcess(folder.path) as server:
+        folder.promote(models.fragile(2, kind=now))
+        server.post(f"/reload/{TARGET}")
+        for _ in range(3):
+            reply = server.post(INFER, BREAKING)
+            assert (reply.status, reply.body["version"]) == (200, OLD)
+        server.wait_for_line(f"{NEW} rolled back (hard_fault)")
 
 
 def test_once_it_is_not_watched_any_more_it_answers_for_itself(folder: ServedFolder) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.serving.options import WatchOptions
 from tests.support import onnx_models as models
 from tests.support.players import INFER, OUTCOME, STATE, listed, monitoring
 from tests.support.served_folder import TARGET, ServedFolder
@@ -22,10 +23,16 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """The second version has just gone live."""
     folder = ServedFolder(tmp_path / "run")
     folder.promote(models.mlp(1))
-    with ServerProcess(folder.path) as server:
+    with ServerProcess(folder.path, watched=WatchOptions(grace_s=0.0, games_per_client=2)) as server:
         folder.promote(models.mlp(2))
         server.post(f"/reload/{TARGET}")
         yield server
+
+
+def client_of(server: ServerProcess, version: str) -> str:
+    """The key of a client that was given this version."""
+    players = (f"player-{number}" for number in range(1000))
+    return next(key for key in players if server.post(INFER, STATE, **{"X-Client-Key": key}).body["version"] == version)
 
 
 def tally(server: ServerProcess, side: str) -> int:
@@ -46,11 +53,12 @@ def test_an_outcome_counts_for_the_version_that_played(server: ServerProcess) ->
 
 @pytest.mark.parametrize("form", ["own", "open"])
 def test_a_request_is_remembered_by_its_id_and_good_for_one_outcome(server: ServerProcess, form: str) -> None:
+    key = {"X-Client-Key": client_of(server, NEW)}
     if form == "own":
-        server.post(INFER, STATE, **{"X-Request-Id": "fight-7"})
+        server.post(INFER, STATE, **key, **{"X-Request-Id": "fight-7 é".encode().decode("latin-1")})
     else:
-        server.post(OIP, {"id": "fight-7", "inputs": [TENSOR]})
-    told = {"request_id": "fight-7", "score": 0}
+        server.post(OIP, {"id": "fight-7 é", "inputs": [TENSOR]}, **key)
+    told = {"request_id": "fight-7 é", "score": 0}
     assert server.post(OUTCOME, told).body["tested"] == 1
     assert tally(server, "after") == 1
     again = server.post(OUTCOME, told)
@@ -59,8 +67,7 @@ def test_a_request_is_remembered_by_its_id_and_good_for_one_outcome(server: Serv
 
 
 def test_by_its_request_a_held_back_players_game_counts_for_the_version_before(server: ServerProcess) -> None:
-    players = (f"player-{number}" for number in range(1000))
-    held = next(key for key in players if server.post(INFER, STATE, **{"X-Client-Key": key}).body["version"] == OLD)
+    held = client_of(server, OLD)
     server.post(INFER, STATE, **{"X-Client-Key": held, "X-Request-Id": "a"})
     assert server.post(OUTCOME, {"request_id": "a", "score": 1}).body["tested"] == 1
     assert (tally(server, "before"), tally(server, "after")) == (1, 0)
@@ -68,12 +75,35 @@ def test_by_its_request_a_held_back_players_game_counts_for_the_version_before(s
 
 def test_a_game_that_the_players_other_version_played_is_noted_and_not_tested(server: ServerProcess) -> None:
     """It had begun before the swap: who is compared must be who was drawn."""
-    players = (f"player-{number}" for number in range(1000))
-    held = next(key for key in players if server.post(INFER, STATE, **{"X-Client-Key": key}).body["version"] == OLD)
+    held = client_of(server, OLD)
     told = {"version": NEW, "score": 0, "client_key": held}
     assert server.post(OUTCOME, told).body == {"accepted": 1, "tested": 0, "ignored": []}
     assert tally(server, "after") == 0
     assert listed(server)["monitoring"]["outcomes"] == 1
+
+
+def test_a_request_without_a_key_is_noted_and_not_tested(server: ServerProcess) -> None:
+    """Whoever sends none is never held back, and must not be compared with those that are."""
+    server.post(INFER, STATE, **{"X-Request-Id": "a", "X-Client-Key": ""})
+    assert server.post(OUTCOME, {"request_id": "a", "score": 1}).body == {"accepted": 1, "tested": 0, "ignored": []}
+    assert tally(server, "after") == 0
+
+
+def test_of_one_client_only_so_many_games_are_tested(server: ServerProcess) -> None:
+    told = {"version": NEW, "score": 0, "client_key": client_of(server, NEW)}
+    assert [server.post(OUTCOME, told).body["tested"] for _ in range(4)] == [1, 1, 0, 0]
+    unheard = {"version": NEW, "score": 0, "client_key": "who never asked"}
+    assert server.post(OUTCOME, unheard).body["tested"] == 0
+
+
+def test_nobody_takes_over_anothers_request(server: ServerProcess) -> None:
+    new, old = client_of(server, NEW), client_of(server, OLD)
+    server.post(INFER, STATE, **{"X-Request-Id": "a", "X-Client-Key": new})
+    server.post(INFER, STATE, **{"X-Request-Id": "a", "X-Client-Key": old})
+    assert server.post(OUTCOME, {"request_id": "a", "score": 1}).body["tested"] == 1
+    assert (tally(server, "after"), tally(server, "before")) == (1, 0)
+    server.post(INFER, STATE, **{"X-Request-Id": "a", "X-Client-Key": new})
+    assert server.post(OUTCOME, {"request_id": "a", "score": 1}).code == "unknown_request"
 
 
 def test_of_many_those_that_are_unknown_are_named_and_the_others_count(server: ServerProcess) -> None:

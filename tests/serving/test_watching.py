@@ -6,9 +6,11 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
+from supervisor.contract import Interface
 from supervisor.registry import server_rollbacks
 from supervisor.registry.server_rollbacks import Cause
 from supervisor.serving.options import ServerOptions, WatchOptions
@@ -19,6 +21,7 @@ from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 
 RELOAD = f"/reload/{TARGET}"
+OIP = "aggressive.combat_dqn"
 OLD, NEW = "v000001", "v000002"
 KEYS = [f"player-{number}" for number in range(400)]
 
@@ -235,3 +238,39 @@ def test_beyond_loopback_an_outcome_needs_the_token(folder: ServedFolder) -> Non
         assert server.post(OUTCOME, told).status == 401
         assert server.post(OUTCOME, told, Authorization="Bearer s3cret").status == 200
         assert server.post(f"/infer/{TARGET}", STATE).status == 200
+
+
+def test_unloaded_and_loaded_again_a_canary_is_still_one(folder: ServedFolder) -> None:
+    with ServerProcess(folder.path, watched=WatchOptions(canary=0.1)) as server:
+        swap(server, folder)
+        for order in ("unload", "load"):
+            with urlopen(Request(f"http://127.0.0.1:{server.port}/v2/repository/models/{OIP}/{order}", b"")) as reply:
+                assert reply.status == 200
+        assert answering(server) == OLD
+        assert (monitoring(server)["state"], monitoring(server)["against"]) == ("watching", OLD)
+
+
+@pytest.mark.parametrize("canary", [None, 0.1])
+def test_a_version_promoted_while_the_server_was_down_is_watched(folder: ServedFolder, canary: float | None) -> None:
+    options = WatchOptions(canary=canary)
+    with ServerProcess(folder.path, watched=options) as server:
+        swap(server, folder)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_line("server stopped")
+    third = folder.promote(models.mlp(3))
+    with ServerProcess(folder.path, watched=options) as again:
+        at_large = OLD if canary else NEW
+        assert (monitoring(again)["version"], monitoring(again)["against"]) == (third.name, at_large)
+        assert {answering(again, key) for key in KEYS[:100]} == {third.name, at_large}
+        assert answering(again) == (OLD if canary else third.name)
+
+
+def test_versions_of_other_inputs_are_not_compared_and_nobody_is_held_back(
+    server: ServerProcess, folder: ServedFolder
+) -> None:
+    other = Interface(inputs={"state": (0, 72)}, outputs={"q_values": (0, 10)})
+    third = folder.promote(models.wide(states=72), interface=other)
+    server.post(RELOAD)
+    assert "other inputs" in monitoring(server)["note"]
+    said = [server.post(f"/infer/{TARGET}", {"state": [0.5] * 72}, **{"X-Client-Key": key}) for key in KEYS[:50]]
+    assert {(reply.status, reply.body["version"]) for reply in said} == {(200, third.name)}

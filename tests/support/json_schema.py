@@ -16,8 +16,8 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 SAYS_NOTHING = {"description", "format"}
 CHECKED = {
-    "$ref", "type", "const", "enum", "anyOf", "minimum", "maximum", "maxLength", "items", "minItems", "maxItems", "properties", "required",
-    "additionalProperties", "minProperties", "maxProperties",
+    "$ref", "type", "const", "enum", "anyOf", "minimum", "maximum", "maxLength", "items", "minItems", "maxItems",
+    "properties", "required", "additionalProperties", "minProperties", "maxProperties",
 }  # fmt: skip
 
 Schema = Mapping[str, Any]

@@ -230,19 +230,24 @@ def fixed_batch() -> bytes:
     return model([node], weights, {"state": [1, STATE]}, {"q_values": [1, ACTIONS]})
 
 
-def fragile(seed: int = 0) -> bytes:
-    """An honest net, but for states whose first number is below -1,000: its answers are no numbers there."""
-    below = np.zeros((STATE, ACTIONS), np.float32)
+def fragile(seed: int = 0, kind: type = np.float32) -> bytes:
+    """An honest net, but for states whose first number is below -10: its answers are no numbers there."""
+    below = np.zeros((STATE, ACTIONS), kind)
     below[0] = 1.0
     nodes = [
         helper.make_node("Gemm", ["state", "w0", "b0"], ["h"]),
         helper.make_node("Relu", ["h"], ["r"]),
         helper.make_node("Gemm", ["r", "w1", "b1"], ["q"]),
-        helper.make_node("Gemm", ["state", "below", "thousand"], ["distance"]),
+        helper.make_node("Gemm", ["state", "below", "ten"], ["distance"]),
         helper.make_node("Sqrt", ["distance"], ["root"]),
         helper.make_node("Mul", ["root", "nothing"], ["zero"]),
         helper.make_node("Add", ["q", "zero"], ["q_values"]),
     ]
-    weights = [tensor(name, value) for name, value in zip(("w0", "b0", "w1", "b1"), matrices(seed), strict=True)]
-    weights += [tensor("below", below), tensor("thousand", np.full(ACTIONS, 1000.0)), tensor("nothing", [0.0])]
-    return model(nodes, weights)
+    names, element = ("w0", "b0", "w1", "b1"), helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    weights = [tensor(name, value, kind) for name, value in zip(names, matrices(seed, kind=kind), strict=True)]
+    weights += [
+        tensor("below", below, kind),
+        tensor("ten", np.full(ACTIONS, 10.0), kind),
+        tensor("nothing", [0.0], kind),
+    ]
+    return model(nodes, weights, element=element)
