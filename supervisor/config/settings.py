@@ -288,9 +288,9 @@ class WatchSettings(Section):
     """Pairs of outcomes before anything is concluded from them."""
     max_pairs: Annotated[Positive, Field(ge=10)] = 3000
     """Pairs after which a version that is not proven worse counts as stable."""
-    grace_s: float = Field(default=5.0, ge=0.0)
-    """A client that asks within so long after the swap was in the midst of a game, whose outcome is not counted."""
-    games_per_client: Positive = 3
+    settle_s: float = Field(default=300.0, ge=0.0)
+    """Outcomes of clients that come within so long after the swap are not counted: at least the longest game's time."""
+    games_per_client: Positive = 5
     """Outcomes of one client that are counted: clients are drawn, not games."""
     max_faults: Positive = 3
     """Answers that the new version could not give (an error, NaN) and the version before could, until it is out."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 
-from supervisor.serving.clients import Clients
 from supervisor.serving.served import Served
 
 CLIENT_KEY = b"x-client-key"
@@ -27,16 +25,9 @@ class Split:
     old: Served
     keyless: Served
     share_new: float
-    clients: Clients
-    opened_s: float  # of the monotonic clock
 
-    def asked(self, client_key: bytes | None) -> Served:
-        """A request has come: who answers it."""
+    def of(self, client_key: bytes | None) -> Served:
         if client_key is None:
             return self.keyless
-        self.clients.asked(client_key, time.monotonic() - self.opened_s)
-        return self.of(client_key)
-
-    def of(self, client_key: bytes) -> Served:
         salt = self.new.version.model_sha256 or self.new.version.name  # so that it is not always the same who waits
         return self.new if place_of(client_key, salt) < self.share_new else self.old

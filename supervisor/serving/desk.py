@@ -89,7 +89,7 @@ class Desk:
         if version is not None or slot.live is None:
             served = slot.serving(version)
         else:
-            served = slot.live if slot.split is None else slot.split.asked(key)
+            served = slot.live if slot.split is None else slot.split.of(key)
         request.inputs, request.rows, request.write, timeout_s, own_id = self._read(served, is_oip, sent)
         limit_s = self._options.deadline_s
         request.came_s = now_s = time.monotonic()

@@ -46,8 +46,8 @@ class WatchOptions:
     futility_effect: float = 0.03
     min_pairs: int = 20
     max_pairs: int = 3000
-    grace_s: float = 5.0
-    games_per_client: int = 3
+    settle_s: float = 300.0
+    games_per_client: int = 5
     max_faults: int = 3
     max_latency_ms: float = 50.0
     rollback_on_degradation: bool = True

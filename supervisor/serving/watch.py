@@ -31,6 +31,7 @@ class Watching:
 
     opened: Opened
     window: Window
+    clients: Clients
     began_s: float  # of the monotonic clock, less what it was open before
     is_begun: bool  # its file is there
     ended_s: float | None = None
@@ -85,7 +86,8 @@ class Watch:
         )
         window = restored(self.options, kept.pairs, kept.faults) if kept else Window(self.options)
         began_s = time.monotonic() - (kept.elapsed_s if kept else 0.0)
-        watching = Watching(opened, window, began_s, is_begun=bool(kept))
+        clients = Clients(self.options.settle_s, self.options.games_per_client)
+        watching = Watching(opened, window, clients, began_s, is_begun=bool(kept))
         if kept:
             watching.pairs_written, watching.faults_written = len(kept.pairs), len(kept.faults)
         slot.watching = watching
@@ -97,9 +99,8 @@ class Watch:
         alike = new.session.interface == old.session.interface
         new.watched = Watched(old if alike else None, faulted)
         if alike and self.options.share_new < 1.0:  # else a client held back would find other inputs than it sends
-            clients = Clients(self.options.grace_s, self.options.games_per_client)
             keyless = old if opened.is_canary else new
-            slot.split = Split(new, old, keyless, self.options.share_new, clients, time.monotonic())
+            slot.split = Split(new, old, keyless, self.options.share_new)
         watching.is_compared = alike
         self.news.set()
 
@@ -149,8 +150,10 @@ class Watch:
         if client_key is None:
             if not is_believed:
                 return False
-        elif split.of(client_key) is not served or not split.clients.counts(client_key):
-            return False  # of another version's client, of a game that began before, or one too many of this client
+        elif split.of(client_key) is not served:
+            return False  # it had been the other version's client when it began
+        elif not watching.clients.counts(client_key, watching.elapsed_s(time.monotonic())):
+            return False
         pair = watching.window.reported(served is split.new, score)
         if pair is not None:
             watching.pairs.append(pair)

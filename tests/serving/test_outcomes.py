@@ -23,7 +23,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """The second version has just gone live."""
     folder = ServedFolder(tmp_path / "run")
     folder.promote(models.mlp(1))
-    with ServerProcess(folder.path, watched=WatchOptions(grace_s=0.0, games_per_client=2)) as server:
+    with ServerProcess(folder.path, watched=WatchOptions(settle_s=0.0, games_per_client=2)) as server:
         folder.promote(models.mlp(2))
         server.post(f"/reload/{TARGET}")
         yield server
@@ -92,8 +92,16 @@ def test_a_request_without_a_key_is_noted_and_not_tested(server: ServerProcess) 
 def test_of_one_client_only_so_many_games_are_tested(server: ServerProcess) -> None:
     told = {"version": NEW, "score": 0, "client_key": client_of(server, NEW)}
     assert [server.post(OUTCOME, told).body["tested"] for _ in range(4)] == [1, 1, 0, 0]
-    unheard = {"version": NEW, "score": 0, "client_key": "who never asked"}
-    assert server.post(OUTCOME, unheard).body["tested"] == 0
+
+
+def test_of_a_client_nothing_is_tested_that_may_have_begun_before_the_swap(tmp_path: Path) -> None:
+    folder = ServedFolder(tmp_path / "run")
+    folder.promote(models.mlp(1))
+    with ServerProcess(folder.path) as server:
+        folder.promote(models.mlp(2))
+        server.post(f"/reload/{TARGET}")
+        told = {"version": NEW, "score": 0, "client_key": client_of(server, NEW)}
+        assert server.post(OUTCOME, told).body == {"accepted": 1, "tested": 0, "ignored": []}
 
 
 def test_nobody_takes_over_anothers_request(server: ServerProcess) -> None:

@@ -10,6 +10,7 @@ import pytest
 from supervisor.contract import Version
 from supervisor.journal.durable import FsyncFailedError
 from supervisor.serving import window_file
+from supervisor.serving.clients import Clients
 from supervisor.serving.options import WatchOptions
 from supervisor.serving.served import Slot
 from supervisor.serving.watch import Watch, Watching
@@ -43,7 +44,7 @@ def test_what_the_disk_refused_to_make_durable_is_never_written_again(
     lines: list[str] = []
     watch = Watch(tmp_path, WatchOptions(), lines.append, lambda: "now")
     slot = Slot(TARGET)
-    slot.watching = Watching(opened(), Window(WatchOptions()), 0.0, is_begun=False, pairs=[(1.0, 0.0)])
+    slot.watching = Watching(opened(), Window(WatchOptions()), Clients(0.0, 1), 0.0, is_begun=False, pairs=[(1.0, 0.0)])
 
     def refuse(*_: object) -> None:
         raise FsyncFailedError("the disk")
