@@ -83,6 +83,9 @@ class Desk:
             return None if slot is None else Route(slot, is_oip=True)
         return None
 
+    def close(self) -> None:
+        self._batcher.close()
+
     def ask(self, slot: Slot, version: str | None, is_oip: bool, sent: Sent, request: Request) -> None:
         """Have it run by the live version, or the named one. Raises ApiError where it is wrong or there is no room."""
         key = sent.headers.get(CLIENT_KEY) or None

@@ -40,6 +40,10 @@ class Doors:
     admin: Door | None = None
 
     @property
+    def connections(self) -> int:
+        return sum(door.connections for door in (self.first, self.admin) if door is not None)
+
+    @property
     def listeners(self) -> list[socket.socket]:
         return [door.listener for door in (self.first, self.admin) if door is not None]
 

@@ -25,7 +25,7 @@ from supervisor.serving.batching import Batcher
 from supervisor.serving.catalogue import Catalogue
 from supervisor.serving.connection import KEEP_ALIVE_S, Connection
 from supervisor.serving.desk import Desk
-from supervisor.serving.doors import opened
+from supervisor.serving.doors import Doors, opened
 from supervisor.serving.engine import Engine
 from supervisor.serving.listening import connections_that_fit
 from supervisor.serving.metrics import ServerMetrics
@@ -85,62 +85,71 @@ def run_server(
     onnxruntime.disable_telemetry_events()
     options = replace(options, max_connections=connections_that_fit(options.max_connections))
     with opened(options) as doors:
-
-        def status() -> str:
-            loaded = len(engine.models())
-            return f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on {doors.first.url}"
-
-        def ready() -> None:
-            # What is there now stays. Looking at it again and again would stop the event loop for 15 ms each time.
-            gc.collect()
-            gc.freeze()
-            announce(status())
-            if doors.admin is not None:
-                announce(f"administration on {doors.admin.url} alone")
-
         notifier.starting(f"loading the models of {run_dir}")
-        room = room_for(options.provider, options.vram_fraction, announce)
-        watch = Watch(run_dir, watched or WatchOptions(), announce, _now_text)
-        engine = Engine(Catalogue(run_dir), options, watch, announce, _now_text, room)
-        shadows = Shadows(engine, announce, _now_text)
-        batcher = Batcher(options.max_in_flight, options.max_rows)
-        desk = Desk(engine.slots, batcher, options)
-        metrics = ServerMetrics(engine.slots, batcher, desk, lambda: len(server.server_state.connections))
-        service = Service(
-            engine,
-            desk,
-            doors,
-            options,
-            lambda: _identity(run_dir),
-            ready,
-            metrics.text,
-            watch,
-            Watchman(engine, watch, announce),
-            shadows,
-        )
-        config = uvicorn.Config(
-            build_app(service),
-            loop="uvloop",
-            http=partial(Connection, desk, options, doors),  # type: ignore[arg-type] # called as a class would be
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=math.ceil(options.drain_s),
-        )
-        server = DrainingServer(config, notifier, status)
+        service = _wired(run_dir, options, watched or WatchOptions(), doors, announce)
+        server = DrainingServer(_configured(service), notifier, lambda: _status(run_dir, service))
         try:
             server.run(sockets=doors.listeners)
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
             raise TryAgainError("the server could not start; what is printed above says why") from error
         finally:
-            batcher.close()
-            shadows.close()
+            service.desk.close()
+            service.shadows.close()
     announce("server stopped")
+
+
+def _wired(
+    run_dir: Path, options: ServerOptions, watched: WatchOptions, doors: Doors, announce: Callable[[str], None]
+) -> Service:
+    room = room_for(options.provider, options.vram_fraction, announce)
+    watch = Watch(run_dir, watched, announce, _now_text)
+    engine = Engine(Catalogue(run_dir), options, watch, announce, _now_text, room)
+    batcher = Batcher(options.max_in_flight, options.max_rows)
+    desk = Desk(engine.slots, batcher, options)
+
+    def ready() -> None:
+        # What is there now stays. Looking at it again and again would stop the event loop for 15 ms each time.
+        gc.collect()
+        gc.freeze()
+        announce(_status(run_dir, service))
+        if doors.admin is not None:
+            announce(f"administration on {doors.admin.url} alone")
+
+    service = Service(
+        engine=engine,
+        desk=desk,
+        access=doors,
+        options=options,
+        identity=lambda: _identity(run_dir),
+        ready=ready,
+        measured=ServerMetrics(engine.slots, batcher, desk, lambda: doors.connections).text,
+        watch=watch,
+        watchman=Watchman(engine, watch, announce),
+        shadows=Shadows(engine, announce, _now_text),
+    )
+    return service
+
+
+def _configured(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(service),
+        loop="uvloop",
+        http=partial(Connection, service.desk, service.options, service.access),  # type: ignore[arg-type] # as a class
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(service.options.drain_s),
+    )
+
+
+def _status(run_dir: Path, service: Service) -> str:
+    loaded = len(service.engine.models())
+    return f"serving {loaded} model{'s' * (loaded != 1)} of {run_dir} on {service.access.first.url}"
 
 
 def _identity(run_dir: Path) -> RunIdentity | None:
