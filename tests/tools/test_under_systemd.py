@@ -122,6 +122,7 @@ def test_a_server_that_hangs_is_started_again(both: OwnSystemd) -> None:
     serving, restarts = both.main_pid(SERVER), int(both.show(SERVER, "NRestarts"))
     both.call("kill", "-STOP", str(serving))
     wait_for("systemd starts it again", lambda: int(both.show(SERVER, "NRestarts")) == restarts + 1)
+    wait_for("another process", lambda: both.main_pid(SERVER) not in (0, serving))  # or the status is the old one's
     wait_for("it serves", lambda: both.show(SERVER, "StatusText").startswith("serving 1 model "))
     assert models(both)
 
