@@ -34,7 +34,7 @@ class OnDevice:
 
     def run(
         self,
-        _names: None,
+        _names: object,
         inputs: Mapping[str, np.ndarray[Any, np.dtype[Any]]],
         options: onnxruntime.RunOptions | None = None,
     ) -> Sequence[Any]:

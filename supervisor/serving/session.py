@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,8 +33,8 @@ session on a GPU loads its libraries."""
 class Runtime(Protocol):
     """What runs a model: onnxruntime's own session, or one on the GPU."""
 
-    def run(self, names: None, inputs: Any, options: Any = None, /) -> Sequence[Any]:
-        """All outputs in the file's order."""
+    def run(self, names: Any, inputs: Any, options: Any = None, /) -> Sequence[Any]:
+        """The named outputs, of None all, in the file's order."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,12 @@ class Session:
 
     def run(self, inputs: Arrays) -> Arrays:
         """All outputs by name, first dimension the rows of the inputs. Raises whatever the runtime does."""
-        return dict(zip(self.interface.outputs, self.runtime.run(None, dict(inputs)), strict=True))
+        names = self._output_names  # of None the runtime would make this list anew each time
+        return dict(zip(names, self.runtime.run(names, inputs if type(inputs) is dict else dict(inputs)), strict=True))
+
+    @cached_property
+    def _output_names(self) -> list[str]:
+        return list(self.interface.outputs)
 
     def fitted(self, inputs: Arrays) -> Arrays:
         """Inputs that were read for another version, in this one's precision."""
