@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import shutil
+import time
 
 import pytest
 
@@ -170,7 +171,9 @@ def test_logrotate_works_beside_a_real_supervisor_again_and_again(finished_run, 
     with started(folder) as live:
         for _ in range(3):
             rotation.logrotate(folder.run_dir)
+            began_s = int(time.time())  # the second is part of the rotated files' names
             wait_for("the run goes on", lambda: (folder.run_dir / LOG_NAME).exists())
+            wait_for("the next second", lambda began_s=began_s: int(time.time()) > began_s)
         assert len(list(folder.run_dir.glob("training_log-*.jsonl.gz"))) == 3
         said = "\n".join(live.console())
     assert "-- log_rewritten" in said
