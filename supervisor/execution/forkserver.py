@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -211,6 +212,8 @@ def main(control_descriptor: int, lifeline: int) -> int:
         return 0
     # An import takes seconds in which the socket is not read; no trial lives yet, so the kernel may end us meanwhile.
     linux.die_with_parent(signal.SIGKILL)
+    if select.select([lifeline], [], [], 0)[0]:
+        return 0  # the supervisor ended before the kernel was asked, which tells nothing about the past
     answer = _preload(json.loads(greeting)["preload"])
     linux.die_with_parent(0)
     # Objects of the imports are never garbage: unlooked at by the collector, their pages stay shared with the trials.

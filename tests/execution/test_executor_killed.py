@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.execution import child, local
+from supervisor.execution import child, local, server_link
 from supervisor.execution.executor import STDERR_NAME, ExitKind
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor, PreloadError
@@ -91,6 +93,21 @@ def test_a_supervisor_killed_while_the_server_imports_takes_it_along() -> None:
             assert time.monotonic() < deadline_s
         supervisor.kill()
         assert gone_within(server, SOON_S)
+
+
+def test_a_server_whose_supervisor_ended_before_it_asked_the_kernel_imports_nothing() -> None:
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reading, lifeline = os.pipe()
+    control.send(json.dumps({"preload": ["tests.support.preload_never"]}).encode())
+    os.close(lifeline)
+    arguments = [str(theirs.fileno()), str(reading), json.dumps(sys.path), "a mark"]
+    command = [sys.executable, "-c", server_link.BOOTSTRAP, *arguments]
+    with control, theirs, subprocess.Popen(command, pass_fds=(theirs.fileno(), reading)) as server:
+        try:
+            assert server.wait(PATIENCE_S) == 0
+        finally:
+            server.kill()
+    os.close(reading)
 
 
 def test_a_killed_fork_server_ends_its_trials_and_is_replaced(executor: LocalExecutor, tmp_path: Path) -> None:
