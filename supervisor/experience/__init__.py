@@ -1,1 +1,0 @@
-"""The experience store: steps of play in PostgreSQL or SQLite, in and out as columns."""

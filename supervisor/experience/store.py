@@ -40,11 +40,13 @@ BEGINNING = Position(0, 0)
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows are read: those of a target, of at least so high a priority, from a time on (microseconds)."""
+    """Which rows are read: those of a target, of at least so high a priority, from a time on (microseconds), with
+    states of so many numbers. Without a width all rows must be of one, or reading raises ValueError."""
 
     target: str
     min_priority: float = 0.0
     since_us: int | None = None
+    width: int | None = None
 
     @property
     def archetype(self) -> str:

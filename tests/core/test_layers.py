@@ -34,7 +34,7 @@ LAYERS = (
         "supervisor.state",
         "supervisor.totals",
     ),
-    ("supervisor.curriculum",),
+    ("supervisor.curriculum", "supervisor.experience"),
     ("supervisor.journal", "supervisor.execution"),
     ("supervisor.search", "supervisor.registry"),
     ("supervisor.deciding", "supervisor.console", "supervisor.rules", "supervisor.retention"),
@@ -60,6 +60,7 @@ TRAINERS_MAY_IMPORT = (
     "supervisor.journal.sealed",
     "supervisor.promotion",
     "supervisor.external",
+    "supervisor.experience",
 )
 
 
