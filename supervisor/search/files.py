@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from supervisor.config.settings import ParamValue, Positive, Section, Whole
+from supervisor.config.fields import ParamValue, Positive, Section, Whole
 from supervisor.contract import Scalar
 from supervisor.search.space import CATEGORICAL, BadParameterError, Parameter
 
