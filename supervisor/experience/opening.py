@@ -1,0 +1,44 @@
+"""Which store a run uses: the address of the settings, or a file in the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from supervisor.errors import UsageError
+from supervisor.experience.store import ExperienceStore
+
+DEFAULT_NAME = "experiences.db"
+SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
+
+
+def is_postgres(url: str) -> bool:
+    return url.startswith(POSTGRES)
+
+
+def sqlite_path(url: str | None, run_dir: Path) -> Path:
+    """Where the file lies; `sqlite:////var/x.db` is absolute, `sqlite:///x.db` seen from the working folder.
+
+    Raises UsageError for an address of no kind that there is; it may hold a password and is not repeated.
+    """
+    if url is None:
+        return run_dir / DEFAULT_NAME
+    if not url.startswith(SQLITE):
+        raise UsageError(
+            "experience.url: no address of an experience store; give sqlite:///path or postgresql://user@host/name"
+        )
+    return Path(url[len(SQLITE) :])
+
+
+def open_store(url: str | None, run_dir: Path) -> ExperienceStore:
+    """The store, ready to write and read. An SQLite file is made where there is none; a database is not.
+
+    Raises UsageError, StoreDownError, NotInitialisedError, DamagedStateError.
+    """
+    if url is not None and is_postgres(url):
+        from supervisor.experience.postgres.store import open_postgres
+
+        return open_postgres(url)
+    from supervisor.experience.sqlite.store import SqliteStore
+
+    return SqliteStore(sqlite_path(url, run_dir))
