@@ -40,6 +40,7 @@ WAITING = {
     Waiting.GPU_HOURS: "waiting for the next day's GPU-hours",
     Waiting.BACK_OFF: "backing off",
     Waiting.DISK: "disk full",
+    Waiting.EXPERIENCES: "waiting for experiences to learn from",
 }
 
 
