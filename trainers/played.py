@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from supervisor.experience.opening import open_store
+from supervisor.experience.opening import URL_VARIABLE, open_store
 from supervisor.experience.store import BATCH_ROWS, ExperienceStore, Page, Position, Selection, StoreDownError
 from supervisor.lesson import Lesson
 from trainers.target import Control
 
-VARIABLE = "INCUMBENT_EXPERIENCE__URL"
 PATIENCE_S = 60.0
 """Without an answer for so long the trial leaves, and is started again later."""
 
@@ -54,7 +53,7 @@ class Played:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _stream(self, after: Position) -> Iterator[Page]:
-        store: ExperienceStore = open_store(os.environ.get(VARIABLE) or None, self._run_dir)
+        store: ExperienceStore = open_store(os.environ.get(URL_VARIABLE) or None, self._run_dir)
         try:
             yield from store.stream(self._selection, after, self._upto, BATCH_ROWS)
         finally:
