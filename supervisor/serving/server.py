@@ -50,8 +50,12 @@ class DrainingServer(uvicorn.Server):
     The service manager hears from the event loop itself: one that hangs sends no beat.
     """
 
-    def __init__(self, config: uvicorn.Config, notifier: Notifier, status: Callable[[], str]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, notifier: Notifier, status: Callable[[], str], leaving: Callable[[], None]
+    ) -> None:
+        """`leaving` is called when no more requests are taken."""
         super().__init__(config)
+        self._leaving = leaving
         self._notifier = notifier
         self._status = status
 
@@ -67,6 +71,7 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._notifier.stopping("answering what is in flight")
+        self._leaving()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -93,7 +98,9 @@ def run_server(
     with opened(options) as doors:
         notifier.starting(f"loading the models of {run_dir}")
         service = _wired(run_dir, options, watched or WatchOptions(), taking or IntakeOptions(), doors, announce)
-        server = DrainingServer(_configured(service), notifier, lambda: _status(run_dir, service))
+        server = DrainingServer(
+            _configured(service), notifier, lambda: _status(run_dir, service), service.intake.writer.hurry
+        )
         try:
             server.run(sockets=doors.listeners)
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us

@@ -39,11 +39,15 @@ def lines(body: bytes) -> list[bytes]:
 
 
 def listed(body: bytes) -> list[bytes]:
-    """Of one JSON document: a list's items, or the document itself."""
+    """Of one JSON document: a list's items, or the document itself. Raises UnreadableError."""
     try:
         whole = orjson.loads(body)
-    except ValueError:
-        return [body]  # what is wrong with it is told as of a line
+    except ValueError as error:
+        try:
+            whole = json.loads(body)  # which knows NaN: it takes one row from the others, and not all of them
+        except (ValueError, RecursionError):
+            raise UnreadableError(f"no JSON: {error}") from error
+        return [json.dumps(item).encode() for item in whole] if isinstance(whole, list) else [body]
     return [orjson.dumps(item) for item in whole] if isinstance(whole, list) else [body]
 
 

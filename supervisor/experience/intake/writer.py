@@ -64,7 +64,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._news = threading.Condition()
         self._queue: list[_Waiting] = []
-        self._is_tried = self._is_closing = False
+        self._is_tried = self._is_hurrying = self._is_closing = False
         self.waiting_rows = 0  # what is being committed among them
         self.down: str | None = None  # why the store cannot be written
         self.counts = Counts()
@@ -90,10 +90,16 @@ class Writer:
             self._news.notify_all()
         return waiting.stored
 
+    def hurry(self) -> None:
+        """Nobody waits for company any more."""
+        with self._news:
+            self._is_hurrying = True
+            self._news.notify_all()
+
     def close(self) -> None:
         """Commit what waits, and return."""
         with self._news:
-            self._is_closing = True
+            self._is_closing = self._is_hurrying = True
             self._news.notify_all()
         if self._thread is not None:
             self._thread.join()
@@ -140,7 +146,7 @@ class Writer:
             self._news.wait_for(lambda: self._queue or self._is_closing)
             if self._queue:
                 left_s = self._queue[0].came_s + self._commit_s - time.monotonic()
-                self._news.wait_for(lambda: self.waiting_rows >= ENOUGH_ROWS or self._is_closing, left_s)
+                self._news.wait_for(lambda: self.waiting_rows >= ENOUGH_ROWS or self._is_hurrying, left_s)
             group, self._queue = self._queue, []
             return group
 
