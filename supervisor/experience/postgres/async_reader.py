@@ -42,10 +42,10 @@ class AsyncPostgresReader:
     ) -> AsyncIterator[Page]:
         paging = Paging(self._table, selection, after, upto, batch_rows)
         while (statement := paging.statement()) is not None:
+            text = statement.as_bytes(self._connection)
             with told(self._address):
-                pgconn = self._connection.pgconn
-                pieces = await self._connection.wait(copied(pgconn, statement.as_bytes(self._connection)))
-            for page in paging.pages(pieces):
+                await self._connection.wait(copied(self._connection.pgconn, text, paging.rows_at_once, paging.take))
+            for page in paging.pages():
                 yield page
 
     async def close(self) -> None:

@@ -19,7 +19,6 @@ from supervisor.experience.store import Position
 EPOCH_US = 946_684_800_000_000
 """PostgreSQL counts from 2000."""
 
-SIGNATURE_BYTES, TRAILER_BYTES = 19, 2
 FIXED = (
     ("txid", ">i8"),
     ("id", ">i8"),
@@ -62,14 +61,11 @@ class Rows:
         return Position(int(self.txids[-1]), int(self.ids[-1]))
 
 
-def decoded(data: bytes, kinds: Kinds) -> Rows | None:
-    """All that one COPY sent; None where that is no row. Raises ValueError where rows are not of one width."""
-    begin = SIGNATURE_BYTES
-    if len(data) < begin + TRAILER_BYTES + HEAD.itemsize:
-        return None
-    body = memoryview(data)[begin : len(data) - TRAILER_BYTES]
-    alike = _all_alike(body, kinds)
-    return _one_by_one(body, kinds) if alike is None else alike
+def decoded(body: bytes | bytearray, kinds: Kinds) -> Rows:
+    """Whole rows, at least one. Raises ValueError where they are not of one width."""
+    view = memoryview(body)
+    alike = _all_alike(view, kinds)
+    return _one_by_one(view, kinds) if alike is None else alike
 
 
 def _all_alike(body: memoryview, kinds: Kinds) -> Rows | None:

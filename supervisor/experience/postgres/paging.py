@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from psycopg import sql
-from psycopg.abc import Buffer
 
 from supervisor.experience.postgres.decoding import Rows, decoded, mixed
 from supervisor.experience.postgres.named_sql import filled
@@ -15,13 +14,16 @@ from supervisor.experience.store import Page, Position, Selection
 FIRST_ROWS = 1024
 """Asked for before it is known how wide a row is."""
 
-STATEMENT_BYTES = 2**22
+STATEMENT_BYTES = 2**23
 """What a statement sends, about: enough that the way there and back does not count, little enough for the memory."""
+
+CHUNK_BYTES = 2**19
+"""So much is made columns of while the server sends the next: the processor's own memory holds it."""
 
 
 class Paging:
-    """`statement` is the next one to run, until it is None; `pages` takes what it sent. A position of the last page
-    is all that is needed to go on elsewhere."""
+    """`statement` is the next one to run, until it is None; `take` gets the rows that it sends, and `pages` hands out
+    what they were. A position of the last page is all that is needed to go on elsewhere."""
 
     def __init__(self, table: Table, selection: Selection, after: Position, upto: Position, batch_rows: int) -> None:
         if batch_rows < 1:
@@ -32,6 +34,10 @@ class Paging:
         self._kinds = (table.states, table.next_states, table.controls)
         self._after, self._upto, self._batch_rows = after, upto, batch_rows
         self._asked = self._whole_batches(FIRST_ROWS)
+        self.rows_at_once = self._asked
+        self._came: list[Rows] = []
+        self._came_bytes = 0
+        self._refusal: ValueError | None = None
         self._widths: tuple[int, int] | None = None
 
     def statement(self) -> sql.Composed | None:
@@ -49,19 +55,37 @@ class Paging:
             rows=sql.Literal(self._asked),
         )
 
-    def pages(self, pieces: Sequence[Buffer]) -> Iterator[Page]:
-        """Raises ValueError where states are not of one width."""
-        data = b"".join(pieces)
-        rows = decoded(data, self._kinds)
-        if rows is None or len(rows) < self._asked:
-            self._upto = self._after  # that was all
-        if rows is None:
+    def take(self, body: bytearray) -> None:
+        """Whole rows; `rows_at_once` of them but for the last of a statement."""
+        if self._refusal is not None:
             return
-        self._keep_to_one_width(rows)
-        self._after = max(rows.last, self._after)
-        self._asked = self._whole_batches(STATEMENT_BYTES * len(rows) // len(data))
-        for begin in range(0, len(rows), self._batch_rows):
-            yield _page(rows, begin, min(begin + self._batch_rows, len(rows)))
+        try:
+            rows = decoded(body, self._kinds)
+            self._keep_to_one_width(rows)
+        except ValueError as error:
+            self._refusal = error  # told once the server has sent all: until then it hears nothing else
+        else:
+            self._came.append(rows)
+            self._came_bytes += len(body)
+
+    def pages(self) -> Iterator[Page]:
+        """Once the statement has ended. Raises ValueError where states are not of one width."""
+        came, self._came = self._came, []
+        count = sum(map(len, came))
+        for rows in came:
+            self._after = rows.last
+            for begin in range(0, len(rows), self._batch_rows):
+                yield _page(rows, begin, min(begin + self._batch_rows, len(rows)))
+        if self._refusal is not None:
+            raise self._refusal
+        if count < self._asked:
+            self._upto = self._after  # that was all
+        if count:
+            row_bytes = self._came_bytes / count
+            self.rows_at_once = self._whole_batches(int(CHUNK_BYTES / row_bytes))
+            chunks = max(int(STATEMENT_BYTES / row_bytes) // self.rows_at_once, 1)
+            self._asked = chunks * self.rows_at_once
+            self._came_bytes = 0
 
     def _whole_batches(self, rows: int) -> int:
         """So that only the last page of all is a short one."""

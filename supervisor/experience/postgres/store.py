@@ -113,8 +113,9 @@ class PostgresStore:
         paging = Paging(self.table, selection, after, upto, batch_rows)
         while (statement := paging.statement()) is not None:
             with self._asking() as connection:
-                pieces = connection.wait(copied(connection.pgconn, statement.as_bytes(connection)))
-            yield from paging.pages(pieces)
+                text = statement.as_bytes(connection)
+                connection.wait(copied(connection.pgconn, text, paging.rows_at_once, paging.take))
+            yield from paging.pages()
 
     def stats(self) -> list[TargetStats]:
         final, time = self.table.final(), self.table.time()
