@@ -18,8 +18,8 @@ from types import FrameType
 
 import numpy as np
 from numpy.typing import NDArray
-from supervisor.experience.sender import ExperienceSender
 
+from supervisor.experience.sender import ExperienceSender
 from supervisor.tasks import LiveItem, LivePlayed, LiveResult, LiveTask
 from trainers.jobs.job import main, say
 from trainers.jobs.live_client import Choice, LiveClient, NotServedError
