@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ class _Link:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", child.__name__, str(theirs.fileno())]
         with theirs:
-            process = await asyncio.to_thread(subprocess.Popen, command, pass_fds=[theirs.fileno()])
+            none = subprocess.DEVNULL
+            begin = partial(subprocess.Popen, command, stdin=none, stdout=none, pass_fds=[theirs.fileno()])
+            process = await asyncio.to_thread(begin)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         link = _Link(process, writer)
         # through the socket and not among the arguments: the address may hold a password
