@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +135,9 @@ class _Link:
         command = [sys.executable, "-m", child.__name__, str(theirs.fileno())]
         with theirs:
             none = subprocess.DEVNULL
-            begin = partial(subprocess.Popen, command, stdin=none, stdout=none, pass_fds=[theirs.fileno()])
-            process = await asyncio.to_thread(begin)
+            process = await asyncio.to_thread(
+                lambda: subprocess.Popen(command, stdin=none, stdout=none, pass_fds=[theirs.fileno()])
+            )
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         link = _Link(process, writer)
         # through the socket and not among the arguments: the address may hold a password
