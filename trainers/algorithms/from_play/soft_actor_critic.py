@@ -29,7 +29,10 @@ N_STEP: Final = 3
 LEARNING_RATE_SHARE: Final = 1.0
 """Of the search's rate."""
 
-CONSERVATISM: Final = 0.1
+TAU_FACTOR: Final = 1.0
+"""How much faster than in the search the target critics follow."""
+
+CONSERVATISM: Final = 0.01
 """c, where the plan's factor is 1: measured by tests/benchmarks/from_play.py."""
 
 SAME: Final = 0.5
@@ -108,7 +111,7 @@ class PlayedSac:
         losses = [partial(self._actor_loss, scale, *part) for part in _split((s, noise[1]), parts)]
         actor_loss = self._actor_updater.step(losses, share)
         self.now.critics.requires_grad_(True)
-        torch._foreach_lerp_(self._followers, self._leaders, self.args.tau)
+        torch._foreach_lerp_(self._followers, self._leaders, min(1.0, self.args.tau * TAU_FACTOR))
         errors: Floats = (found - y).abs().numpy()
         means = {"td_error": float(errors.mean()), "q_value": float(found.mean())}
         return errors, {"loss": critic_loss, "actor_loss": actor_loss, **means}
