@@ -3,7 +3,7 @@
     python -m tests.proofs.store_storm [--seconds 30]
 
 The writers are processes with transactions of random length, one in ten rolled back. The reader is a process that is
-killed with SIGKILL; it keeps its position and the rows' numbers in one file, made durable at once, and goes on from there.
+killed with SIGKILL; it keeps its position and the rows' numbers in one file, made durable at once, and goes on there.
 Beside it two readers work as is often done, by the time of a row and by its id: they must lose rows, or the storm was
 none and the program fails.
 """
@@ -132,11 +132,11 @@ def storm(url: str, folder: Path, seconds: float, kill_every_s: float = 1.0) -> 
         thread.start()
     writers = [process("writer", url, str(seed)) for seed in range(WRITERS)]
     reading = process("reader", url, str(kept))
-    began = time.monotonic()
+    began, rng = time.monotonic(), random.Random(0)
     while time.monotonic() < began + seconds:
         size = kept.stat().st_size
-        threading.Event().wait(kill_every_s)  # the storm's own rhythm; what must have happened is waited for
         wait_for("the reader got something", lambda size=size: kept.stat().st_size > size)
+        stop.wait(rng.random() * kill_every_s)
         reading.send_signal(signal.SIGKILL)
         reading.wait()
         kills += 1
