@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from supervisor.errors import UsageError
+from supervisor.experience.caretaker import Caretaker
 from supervisor.experience.store import ExperienceStore
 
 DEFAULT_NAME = "experiences.db"
@@ -42,3 +43,18 @@ def open_store(url: str | None, run_dir: Path) -> ExperienceStore:
     from supervisor.experience.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(url, run_dir))
+
+
+def caretaker_of(store: ExperienceStore) -> Caretaker:
+    """Who looks after an opened store, over its own connection."""
+    from supervisor.experience.sqlite.store import SqliteStore
+
+    if isinstance(store, SqliteStore):
+        from supervisor.experience.sqlite.caretaker import SqliteCaretaker
+
+        return SqliteCaretaker(store)
+    from supervisor.experience.postgres.caretaker import PostgresCaretaker
+    from supervisor.experience.postgres.store import PostgresStore
+
+    assert isinstance(store, PostgresStore)
+    return PostgresCaretaker(store)

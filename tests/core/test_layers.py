@@ -49,7 +49,14 @@ LAYERS = (
     ),
     ("supervisor.admitting", "supervisor.grouping"),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),
-    ("supervisor.commands", "supervisor.flags", "supervisor.cli_models", "supervisor.cli", "supervisor.__main__"),
+    (
+        "supervisor.commands",
+        "supervisor.flags",
+        "supervisor.cli_models",
+        "supervisor.cli_store",
+        "supervisor.cli",
+        "supervisor.__main__",
+    ),
 )
 TRAINERS_MAY_IMPORT = (
     "supervisor.contract",
