@@ -100,3 +100,25 @@ def export(
 
     options = StoreOptions(run_dir, config, url)
     return command.export_targets(command.ExportOptions(options, names(targets), kind, output, width))
+
+
+@store.command()
+def retain(
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Older experiences are removed. [default: experience.retention_days]")
+    ] = None,
+    cold_days: Annotated[
+        int | None, typer.Option(min=1, help="Older ones move to Parquet files. [default: experience.cold_days]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, change nothing.")] = False,
+    url: Url = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    config: Config = None,
+) -> int:
+    """Move old experiences to files, remove older ones.
+
+    Nothing that a reader seen in the last 30 days has not read. incumbent store import brings files back.
+    """
+    from supervisor.commands import storeretain as command
+
+    return command.retain(command.RetainOptions(StoreOptions(run_dir, config, url), days, cold_days, dry_run), now_us())

@@ -68,6 +68,9 @@ class Caretaker(Protocol):
     def forget(self, before_us: int, batch_rows: int) -> Iterator[int]:
         """The same for names of parcels and rows in quarantine."""
 
+    def forget_parcels(self, client: str, prefix: str) -> None:
+        """The names of a client's parcels that begin so: what they brought may be brought again."""
+
 
 def day_of(time_us: int) -> int:
     """When the day (UTC) began."""

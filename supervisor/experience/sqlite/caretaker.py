@@ -87,6 +87,13 @@ class SqliteCaretaker:
         ):
             yield from self._forget(statement, before_us, batch_rows)
 
+    def forget_parcels(self, client: str, prefix: str) -> None:
+        with told(self._path), transaction(self._connection):
+            self._connection.execute(
+                "DELETE FROM ml_experience_batches WHERE client = ? AND substr(key, 1, ?) = ?",
+                (client, len(prefix), prefix),
+            )
+
     def _forget(self, statement: str, before_us: int, batch_rows: int) -> Iterator[int]:
         while True:
             with told(self._path), transaction(self._connection):
