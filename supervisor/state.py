@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from supervisor import agenda
 from supervisor.agenda import Agenda
-from supervisor.contract import Outcome, Tally, Version
+from supervisor.contract import Outcome, Status, Tally, Version
 from supervisor.record import FIRST_CHAIN, Record
 from supervisor.search import fold as search_fold
 from supervisor.search.fold import SearchState
@@ -31,6 +31,8 @@ class TargetState:
     versions: Mapping[str, Version] = field(default_factory=dict)
     history: tuple[str, ...] = ()  # names of the versions that were incumbent, oldest first, without the present one
     rolled_back: tuple[str, ...] = ()
+    learnt_upto: str = ""  # position of the last experience that it has learnt from
+    cycle: int = 0  # the last cycle it had a lesson in
 
     @property
     def ways_back(self) -> list[str]:
@@ -52,6 +54,11 @@ class State:
 
     def target(self, key: str) -> TargetState:
         return self.targets.get(key, TargetState())
+
+    @property
+    def cycle(self) -> int:
+        """The last one that any target had a lesson in."""
+        return max((target.cycle for target in self.targets.values()), default=0)
 
     def best_target(self) -> str | None:
         """The target with the highest measured rate; the first by key where several are equal."""
@@ -108,7 +115,15 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
         versions=versions,
         history=history,
         rolled_back=tuple(sorted({*target.rolled_back, *record.rollbacks})),
+        learnt_upto=_learnt_upto(target, record),
+        cycle=record.lesson.cycle if record.lesson is not None else target.cycle,
     )
+
+
+def _learnt_upto(target: TargetState, record: Record) -> str:
+    """A trial that came to nothing has learnt nothing: the next lesson has its experiences again."""
+    learnt = record.lesson is not None and record.status is Status.COMPLETE
+    return record.lesson.upto if learnt and record.lesson is not None else target.learnt_upto
 
 
 def _incumbent_after(target: TargetState, record: Record, versions: Mapping[str, Version]) -> Version | None:

@@ -33,7 +33,7 @@ class ContinuousSettings(Section):
     search: bool = True
     """Whether the search goes on between cycles; false waits for the next cycle."""
     check_interval_s: float = Field(default=300.0, gt=0.0)
-    """Seconds between looks for new experiences. Each look that finds enough is a cycle."""
+    """Seconds between looks for new experiences. Each look is a cycle."""
     min_new_experiences: Positive = 1000
     """New ones of a target without which a cycle leaves it out."""
     max_new_experiences: Positive = 262144

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from supervisor.experience.caretaker import DAY_US, HOUR_US
+from supervisor.experience.finding import Finding, Severity
 from supervisor.experience.store import ExperienceStore, Reader, Selection
 
 
@@ -33,3 +35,13 @@ def _lag(store: ExperienceStore, reader: Reader) -> Lag:
             oldest = int(page.rows.times[0])
             break
     return Lag(reader, store.count(selection, reader.position, newest), oldest)
+
+
+def lag_finding(lag: Lag, now_us: int) -> Finding:
+    """Unread for a day is wrong: rows are kept for it, and a training looks back a few days only."""
+    reader, seen_h = lag.reader, (now_us - lag.reader.seen_us) / HOUR_US
+    what = f"{reader.name} has {lag.rows} rows of {reader.target} unread; it was seen {seen_h:.1f} hours ago"
+    if lag.oldest_us is None or now_us - lag.oldest_us <= DAY_US:
+        return Finding("lag", what, severity=Severity.OK if lag.rows == 0 else Severity.NOTE)
+    what += f", the oldest of them is of {(now_us - lag.oldest_us) / DAY_US:.1f} days ago: they are kept for it"
+    return Finding("lag", what, "start its run again (incumbent run); one not seen for 30 days is not waited for")

@@ -8,6 +8,9 @@ from supervisor.errors import UsageError
 from supervisor.experience.caretaker import Caretaker
 from supervisor.experience.store import ExperienceStore
 
+URL_VARIABLE = "INCUMBENT_EXPERIENCE__URL"
+"""Where a trial's process finds the address, which may hold a password."""
+
 DEFAULT_NAME = "experiences.db"
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql://", "postgres://")
@@ -43,6 +46,13 @@ def open_store(url: str | None, run_dir: Path) -> ExperienceStore:
     from supervisor.experience.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(url, run_dir))
+
+
+def open_if_there(url: str | None, run_dir: Path) -> ExperienceStore | None:
+    """The same; None where no address is given and nothing was ever stored in the run folder."""
+    if url is None and not (run_dir / DEFAULT_NAME).exists():
+        return None
+    return open_store(url, run_dir)
 
 
 def caretaker_of(store: ExperienceStore) -> Caretaker:

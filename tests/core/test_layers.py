@@ -20,6 +20,7 @@ LAYERS = (
         "supervisor.clock",
         "supervisor.notify",
         "supervisor.tasks",
+        "supervisor.lesson",
     ),
     ("supervisor.record", "supervisor.journal.durable", "supervisor.journal.sealed"),
     (
@@ -33,6 +34,7 @@ LAYERS = (
         "supervisor.search.schedule",
         "supervisor.state",
         "supervisor.totals",
+        "supervisor.cycle",
     ),
     ("supervisor.curriculum", "supervisor.experience"),
     ("supervisor.journal", "supervisor.execution"),
@@ -46,8 +48,9 @@ LAYERS = (
         "supervisor.model_files",
         "supervisor.intake",
         "supervisor.parts",
+        "supervisor.look",
     ),
-    ("supervisor.admitting", "supervisor.grouping"),
+    ("supervisor.admitting", "supervisor.grouping", "supervisor.lessons", "supervisor.proposing"),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),
     (
         "supervisor.commands",
@@ -68,6 +71,7 @@ TRAINERS_MAY_IMPORT = (
     "supervisor.promotion",
     "supervisor.external",
     "supervisor.experience",
+    "supervisor.lesson",
 )
 
 

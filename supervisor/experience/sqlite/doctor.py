@@ -10,11 +10,9 @@ from pathlib import Path
 import psutil
 
 from supervisor.errors import DamagedStateError
-from supervisor.experience.caretaker import DAY_US
 from supervisor.experience.finding import Finding, Severity
-from supervisor.experience.lag import Lag, lags
+from supervisor.experience.lag import lag_finding, lags
 from supervisor.experience.migrations import migrations
-from supervisor.experience.rows import MICROSECONDS
 from supervisor.experience.sqlite.connection import told
 from supervisor.experience.sqlite.store import SqliteStore
 
@@ -22,7 +20,6 @@ MIB = 2**20
 LOG_BYTES = 64 * MIB
 """SQLite folds what is written ahead into the file every 4 MiB, unless somebody reads for long."""
 FREE_BYTES = 1024 * MIB
-HOUR_S = 3600
 
 
 def examine(store: SqliteStore, now_us: int) -> list[Finding]:
@@ -89,16 +86,6 @@ def _widths(connection: sqlite3.Connection) -> Iterator[Finding]:
         elif state != width:
             what = f"{target}: {rows} rows have states of {state // 4} numbers where most have {width // 4}"
             yield Finding("wrong_dimension", f"{what}; a training takes those of its model's width alone", cure)
-
-
-def lag_finding(lag: Lag, now_us: int) -> Finding:
-    """Unread for a day is wrong: rows are kept for it, and a training looks back a few days only."""
-    reader, seen_h = lag.reader, (now_us - lag.reader.seen_us) / MICROSECONDS / HOUR_S
-    what = f"{reader.name} has {lag.rows} rows of {reader.target} unread; it was seen {seen_h:.1f} hours ago"
-    if lag.oldest_us is None or now_us - lag.oldest_us <= DAY_US:
-        return Finding("lag", what, severity=Severity.OK if lag.rows == 0 else Severity.NOTE)
-    what += f", the oldest of them is of {(now_us - lag.oldest_us) / DAY_US:.1f} days ago: they are kept for it"
-    return Finding("lag", what, "start its run again (incumbent run); one not seen for 30 days is not waited for")
 
 
 def _log_ahead(connection: sqlite3.Connection, path: Path) -> Finding:
