@@ -46,15 +46,25 @@ class OnPostgres(CaretakerConformance):
             store.connection.execute(statement, (str(place.txid), place.id, *TARGET.split("/"), *row))
 
 
+@pytest.fixture(scope="module")
+def plain():
+    with stores() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def partitioned():
+    with stores("partitioned") as made:
+        yield made
+
+
 class TestPlainLayout(OnPostgres):
-    @pytest.fixture(scope="class")
-    def new_store(self):
-        with stores() as made:
-            yield made
+    @pytest.fixture
+    def new_store(self, plain):
+        return plain
 
 
 class TestPartitionedLayout(OnPostgres):
-    @pytest.fixture(scope="class")
-    def new_store(self):
-        with stores("partitioned") as made:
-            yield made
+    @pytest.fixture
+    def new_store(self, partitioned):
+        return partitioned
