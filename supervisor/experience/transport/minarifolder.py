@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import minari
 import numpy as np
 from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
@@ -125,8 +126,8 @@ class MinariWriter:
             raise ValueError("there are no rows; a Minari dataset has at least one")
         self._storage.update_episodes([_buffer(joined(parts)) for parts in self._open.values()])
         metadata = self._folder / METADATA
-        body = {**json.loads(metadata.read_bytes()), "dataset_id": f"{self._target}-v0", TARGET: self._target}
-        metadata.write_text(json.dumps(body))
+        named = {"dataset_id": f"{self._target}-v0", "minari_version": minari.__version__, TARGET: self._target}
+        metadata.write_text(json.dumps({**json.loads(metadata.read_bytes()), **named}))
 
     def _new(self, rows: Experiences) -> Any:
         from gymnasium import spaces
