@@ -20,6 +20,7 @@ class Lesson:
     after: str
     upto: str
     rows: int  # new ones
+    old_rows: int  # those from before
     width: int  # numbers of a state
     since_us: int  # older experiences are left out; microseconds since 1970
     min_priority: float = 0.0

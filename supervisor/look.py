@@ -98,6 +98,7 @@ def look(
                 str(after),
                 str(upto),
                 share.rows,
+                store.count(selection, since, after),
                 asking.width,
                 since_us,
                 settings.min_priority,

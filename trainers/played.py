@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from supervisor.contract import Json
 from supervisor.experience.opening import URL_VARIABLE, open_store
 from supervisor.experience.store import BATCH_ROWS, ExperienceStore, Page, Position, Selection, StoreDownError
 from supervisor.lesson import Lesson
+from trainers.algorithms.from_play.plan import Plan
 from trainers.target import Control
 
 PATIENCE_S = 60.0
@@ -21,6 +23,24 @@ LONGEST_PAUSE_S = 5.0
 
 class StoreSilent(Exception):  # noqa: N818 - no error of the trial's: it is continued once the store answers
     """The store gave no answer for PATIENCE_S."""
+
+
+def plan_of(lesson: Lesson, rules: Mapping[str, Json]) -> Plan:
+    """What the trial's rules say of the training, in the section `continuous`."""
+    told = rules["continuous"]
+    assert isinstance(told, dict)
+    return Plan(
+        since=Position.parse(lesson.since),
+        old_rows=lesson.old_rows,
+        new_rows=lesson.rows,
+        gradient_steps=int(str(told["max_steps_per_iteration"])),
+        batch_size=int(str(told["batch_size"])),
+        gradient_accumulation_steps=int(str(told["gradient_accumulation_steps"])),
+        memory_rows=int(str(told["memory_rows"])),
+        holdout_share=float(str(told["holdout"])),
+        holdout_rows=int(str(told["validation_samples"])),
+        validation_frequency=int(str(told["validation_frequency"])),
+    )
 
 
 class Played:
