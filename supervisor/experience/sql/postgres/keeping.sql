@@ -62,3 +62,18 @@ DELETE FROM ml_experience_quarantine WHERE id IN (
 
 -- name: forget_parcels
 DELETE FROM ml_experience_batches WHERE client = %s AND starts_with(key, %s)
+
+-- name: part_of_a_day
+-- The table that has exactly the rows of a stretch of time, where the layout has one.
+SELECT part.oid::regclass::text FROM pg_inherits
+JOIN pg_class AS part ON part.oid = inhrelid
+WHERE inhparent = 'ml_experience_replay'::regclass
+    AND pg_get_expr(part.relpartbound, part.oid) = format('FOR VALUES FROM (%%L) TO (%%L)',
+        to_timestamp(%s::numeric / 1000000), to_timestamp(%s::numeric / 1000000))
+
+-- name: has_others
+-- Whether a part has rows besides those of a target up to a position.
+SELECT EXISTS (
+    SELECT 1 FROM {part}
+    WHERE archetype <> {archetype} OR model_type <> {model_type} OR (txid, id) > ({txid}::xid8, {id})
+)
