@@ -95,8 +95,12 @@ class Supervisor:
             if wishes.paused:
                 self._quiet()
             else:  # before the commit, and only one commit a turn, so that no free worker waits for it
+                yields = not requests_only and self._admitter.yields()
                 self._propose(wishes, requests_only)
-                self._launch(ready)
+                if yields:
+                    self._quiet()
+                else:
+                    self._launch(ready)
             if ready is not None:
                 self._commit(ready)
             if not self._moved:
@@ -252,7 +256,7 @@ class Supervisor:
     # stopping, pausing, going on
 
     def _quiet(self) -> None:
-        """Ask every running trial to save and leave; they go on when the pause ends."""
+        """Ask every running trial to save and leave; they go on when the pause, or other programs' load, ends."""
         for flight in self._in_order():
             if flight.handle is not None:
                 self._parts.executor.stop(flight.handle)
