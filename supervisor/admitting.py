@@ -55,15 +55,15 @@ class Admitter:
 
     def yields(self) -> bool:
         """Whether the trials that run are to save and leave, and go on once other programs leave resources again."""
-        admission = self._parts.admission()
-        if admission.yields:
+        reason = self._parts.overload()
+        if reason:
             if not self._yields:
-                self._parts.events.write("yielded", f"trials save and leave until it is over: {admission.reason}")
-            self._wait(admission.reason)
+                self._parts.events.write("yielded", f"trials save and leave until it is over: {reason}")
+            self._wait(reason)
         elif self._yields:
             self._waiting_since_s = None
             self._parts.events.write("went_on", "other programs leave resources again: trials go on where they were")
-        self._yields = admission.yields
+        self._yields = bool(reason)
         return self._yields
 
     def _wait(self, reason: str) -> None:

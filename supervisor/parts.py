@@ -66,6 +66,7 @@ class Parts:
     say: Callable[[str], None]  # one line for people on the console and in the console log
     admission: Callable[[], Admission]  # beside other programs
     versions: Mapping[str, str]  # of this program and the libraries that results depend on
+    overload: Callable[[], str] = lambda: ""  # why trials that run must make room for other programs, if they must
     room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True)
     clock: Clock = field(default_factory=Clock)
     cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))

@@ -252,6 +252,7 @@ class _Run:
             events=self._events,
             say=self._console.say,
             admission=monitor.admission,
+            overload=monitor.overload,
             room=monitor.room,
             versions=library_versions(),
             clock=self._clock,

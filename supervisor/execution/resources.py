@@ -25,6 +25,7 @@ class Look:
 
     sample: Sample
     answer: Admission
+    yields: bool  # trials that run must leave, too
     at_s: float
 
 
@@ -65,8 +66,13 @@ class Monitor:
         self._measured_s = float("-inf")
 
     def admission(self) -> Admission:
-        """Whether a trial may start now, and whether those that run must leave; a fresh look at most every LOOK_S."""
+        """Whether a trial may start now; a fresh look at most every LOOK_S."""
         return self.look().answer
+
+    def overload(self) -> str:
+        """Why trials that run must save and leave; empty where they may stay."""
+        look = self.look()
+        return look.answer.reason if look.yields else ""
 
     def look(self) -> Look:
         """The last one, or a fresh one where that is older than LOOK_S."""
@@ -89,8 +95,6 @@ class Monitor:
         exceeded, released = _load(sample, self.limits, 1.0), not _load(sample, self.limits, RELEASE)
         self._pressure = after_look(self._pressure, bool(exceeded), released, now_s)
         yields = self._pressure.yielding
-        return Look(sample, Admission(answer.admitted and not yields, answer.reason or _calm(yields), yields), now_s)
-
-
-def _calm(yields: bool) -> str:
-    return "other programs have used less than the limits for a moment only" if yields else ""
+        if yields and answer.admitted:
+            answer = Admission(False, "other programs have kept to the limits for a moment only")
+        return Look(sample, answer, yields, now_s)

@@ -15,11 +15,10 @@ ROUNDING = 1e-9  # shares of a whole add up to a little more or less than it
 
 @dataclass(frozen=True)
 class Admission:
-    """The answer, and where it is no, what is short. `yields`: trials that run must save and leave, too."""
+    """The answer, and where it is no, what is short."""
 
     admitted: bool
     reason: str = ""
-    yields: bool = False
 
 
 @dataclass(frozen=True)
