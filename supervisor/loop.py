@@ -24,7 +24,7 @@ from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.lessons import Lessons
 from supervisor.memory import Memory
 from supervisor.model_files import ModelFiles
-from supervisor.parts import Parts
+from supervisor.parts import Parts, Turn
 from supervisor.proposing import Planner
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
@@ -112,7 +112,8 @@ class Supervisor:
         waiting = waiting or self._admitter.waiting or self._wants_experiences()
         running = sum(flight.handle is not None for flight in self._flights.values())
         self._parts.notifier.turn(standing(self._memory.state, waiting))
-        self._parts.measured(self._memory.state, running, waiting)
+        cycle, store_up = self._lessons.standing if self._lessons is not None else (0, True)
+        self._parts.measured(Turn(self._memory.state, running, waiting, cycle, store_up))
 
     def _wants_experiences(self) -> Waiting | None:
         idle = self._lessons is not None and not self._lessons.searches and not self._flights

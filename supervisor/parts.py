@@ -45,8 +45,19 @@ class Projections(Protocol):
         """Complete what is under way; when hurried, what takes longer is left to the next start."""
 
 
-Measured = Callable[[State, int, Waiting | None], None]
-"""Called with the state, the number of trials that run, and what is waited for; must neither block nor raise."""
+@dataclass(frozen=True)
+class Turn:
+    """What a turn of the loop came to. `cycle`: the last look for experiences; `store_up`: whether it got an answer."""
+
+    state: State
+    running: int  # trials with a process
+    waiting: Waiting | None
+    cycle: int = 0
+    store_up: bool = True
+
+
+Measured = Callable[[Turn], None]
+"""Called at the end of every turn; must neither block nor raise."""
 
 
 @dataclass(frozen=True)
@@ -71,4 +82,4 @@ class Parts:
     clock: Clock = field(default_factory=Clock)
     cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     notifier: Notifier = field(default_factory=Notifier)  # silent unless a service manager listens
-    measured: Measured = lambda state, running, waiting: None  # at the end of every turn
+    measured: Measured = lambda turn: None
