@@ -20,7 +20,7 @@ from supervisor.config.settings import Settings
 from supervisor.errors import ConfigurationError, IncumbentError
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.local import LocalExecutor
-from supervisor.experience.opening import open_if_there
+from supervisor.experience.opening import is_postgres, open_store, sqlite_path
 from supervisor.search.setup import Setup, load_setup
 from supervisor.serving.listening import listen
 from supervisor.serving.probe import probe_server
@@ -176,15 +176,14 @@ def _tells_of_a_run(host: str, port: int) -> bool:
 
 
 def _experience_store(run_dir: Path, settings: Settings) -> Finding:
-    """Whether it can be reached; `incumbent store doctor` looks into it."""
+    """Whether it can be reached; `incumbent store doctor` looks into it. A file that is not there yet is not made."""
     url = settings.experience.url.get_secret_value() if settings.experience.url is not None else None
     try:
-        store = open_if_there(url, run_dir)
+        if not (url is not None and is_postgres(url)) and not sqlite_path(url, run_dir).exists():
+            return Finding("experiences", True, "nothing was played yet: the first experience makes the file")
+        open_store(url, run_dir).close()
     except IncumbentError as error:
         return Finding("experiences", False, str(error))
-    if store is None:
-        return Finding("experiences", True, "nothing was played yet; the first to come make experiences.db")
-    store.close()
     return Finding("experiences", True, "the store answers; incumbent store doctor looks into it")
 
 
