@@ -17,6 +17,7 @@ from pathlib import Path
 from supervisor.config.settings import Settings
 from supervisor.contract import TrialSpec, Version
 from supervisor.deciding import version_name
+from supervisor.execution.resource_note import NAME as RESOURCES_NAME
 from supervisor.journal import durable, removal, requests
 from supervisor.journal.checkpoint import CHECKPOINT_NAME, PREVIOUS_NAME
 from supervisor.journal.identity import RUN_NAME
@@ -30,7 +31,7 @@ CONSOLE_LOG = re.compile(  # of one start, as written or as logrotate names it
     r"training_(\d{8}_\d{6})([-.]\d+)*\.log([-.]\d+)*(\.(gz|xz|zst|bz2))?"
 )
 TEMPORARY = (
-    *(f".{name}.tmp" for name in (RUN_NAME, CHECKPOINT_NAME, PREVIOUS_NAME, "config.yaml")),
+    *(f".{name}.tmp" for name in (RUN_NAME, CHECKPOINT_NAME, PREVIOUS_NAME, "config.yaml", RESOURCES_NAME)),
     f"{MODELS_NAME}/.{ACTIVE_NAME}.tmp",
 )
 REQUEST_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.json\.tmp")

@@ -29,7 +29,8 @@ def test_trials_leave_while_another_program_needs_the_memory(tmp_path: Path) -> 
     for key in TARGETS:
         space = tmp_path / "spaces" / f"{key.split('/')[0]}.yaml"
         space.write_text(
-            space.read_text().replace("noop:NoopTarget", "paced:PacedTarget") + "settings: {base_s: 60, one_in: 999983}\n"
+            space.read_text().replace("noop:NoopTarget", "paced:PacedTarget")
+            + "settings: {base_s: 60, one_in: 999983}\n"
         )
     limit = Gauge(tmp_path, None).sample().ram_gb + ROOM_GB
     environ = {"INCUMBENT_RESOURCES__MAX_RAM_GB": f"{limit:.3f}", "INCUMBENT_RUN__METRICS_PORT": "null"}
