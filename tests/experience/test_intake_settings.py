@@ -18,7 +18,7 @@ def options(environ: dict[str, str] | None = None, **flags: object) -> IntakeOpt
 
 def test_every_archetype_with_every_model_type_is_known_whichever_are_searched() -> None:
     found = options(**{"run.targets": ["gymnasium/cartpole", "mage/combat_dqn"]}).targets
-    assert {"gymnasium/cartpole", "mage/combat_dqn", "tank/soft_actor_critic", "support/team_coordination"} <= set(found)
+    assert {"gymnasium/cartpole", "mage/combat_dqn", "tank/soft_actor_critic"} <= set(found)
     assert len(found) == 55
 
 
