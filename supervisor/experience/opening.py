@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from supervisor.errors import UsageError
+from supervisor.experience.caretaker import Caretaker
 from supervisor.experience.store import ExperienceStore
+
+URL_VARIABLE = "INCUMBENT_EXPERIENCE__URL"
+"""Where a trial's process finds the address, which may hold a password."""
 
 DEFAULT_NAME = "experiences.db"
 SQLITE = "sqlite:///"
@@ -42,3 +46,25 @@ def open_store(url: str | None, run_dir: Path) -> ExperienceStore:
     from supervisor.experience.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(url, run_dir))
+
+
+def open_if_there(url: str | None, run_dir: Path) -> ExperienceStore | None:
+    """The same; None where no address is given and nothing was ever stored in the run folder."""
+    if url is None and not (run_dir / DEFAULT_NAME).exists():
+        return None
+    return open_store(url, run_dir)
+
+
+def caretaker_of(store: ExperienceStore) -> Caretaker:
+    """Who looks after an opened store, over its own connection."""
+    from supervisor.experience.sqlite.store import SqliteStore
+
+    if isinstance(store, SqliteStore):
+        from supervisor.experience.sqlite.caretaker import SqliteCaretaker
+
+        return SqliteCaretaker(store)
+    from supervisor.experience.postgres.caretaker import PostgresCaretaker
+    from supervisor.experience.postgres.store import PostgresStore
+
+    assert isinstance(store, PostgresStore)
+    return PostgresCaretaker(store)

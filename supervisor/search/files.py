@@ -98,6 +98,8 @@ class ModelFile(Section):
     contenders: Contenders = "screened"
     levels: Annotated[Positive, Field(le=5)] | None = None
     """How many levels the opponent has: five in the arena; one where a trainer of the user's own knows none."""
+    from_play: bool = False
+    """Whether it can learn from experiences that others played, for the continuous cycle."""
     parameters: dict[str, ParameterEntry] = Field(default_factory=dict)
     fixed: dict[str, ParamValue] = Field(default_factory=dict)
     settings: dict[str, JsonValue] = Field(default_factory=dict)

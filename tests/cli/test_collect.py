@@ -11,7 +11,7 @@ import pytest
 
 from supervisor.journal import durable
 from tests.support.command_line import call, process
-from tests.support.postgres import AVAILABLE, server
+from tests.support.postgres import server
 
 pytestmark = pytest.mark.usefixtures("inline_jobs")
 SMALL = ("--samples-per-archetype", "300")
@@ -120,7 +120,6 @@ def address():
         yield found
 
 
-@pytest.mark.skipif(not AVAILABLE, reason="needs PostgreSQL's server")
 class TestFromPostgreSQL:
     @pytest.fixture
     def table(self, address, monkeypatch):
