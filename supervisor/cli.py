@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from supervisor.cli_models import models
+from supervisor.cli_store import store
 from supervisor.commands.oserrors import exit_code_of, message_of
 from supervisor.errors import IncumbentError, UsageError
 from supervisor.flags import DEFAULT_RUN_DIR, AsJson, Config, RunDir, names
@@ -349,6 +350,7 @@ def dashboard(
 
 
 app.add_typer(models)
+app.add_typer(store, name="store")
 
 
 def run_cli(arguments: list[str]) -> int:

@@ -89,14 +89,35 @@ def collect(
         str, typer.Option(help="traditional (the script plays), synthetic (random play) or database.")
     ] = "traditional",
     output: Annotated[Path | None, typer.Option(help="Folder. [default: data in the run's]")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Play through the inference server, into the experience store, until Ctrl+C.")
+    ] = False,
+    targets: Annotated[str | None, typer.Option(help="Live: comma-separated keys.")] = None,
+    host: Annotated[str | None, typer.Option(help="Live: the server's. [default: serving.host]")] = None,
+    port: Annotated[int | None, typer.Option(help="Live: the server's. [default: serving.port]")] = None,
+    clients: Annotated[int, typer.Option(min=1, help="Live: how many play each target.")] = 16,
+    fights: Annotated[int, typer.Option(min=1, help="Live: of each client at a time.")] = 4,
+    exploration: Annotated[float, typer.Option(min=0, max=1, help="Live: share of actions at random.")] = 0.1,
+    rate: Annotated[float, typer.Option(min=1, help="Live: most steps per second of all together.")] = 500,
+    steps: Annotated[int | None, typer.Option(min=1, help="Live: stop after so many.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Live: stop after so long.")] = None,
     run_dir: RunDir = DEFAULT_RUN_DIR,
     config: Config = None,
     seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
 ) -> int:
-    """Write experience of archetypes to files.
+    """Write experience of archetypes to files, or play live.
 
     A file that is there as asked for is kept. A database's address is INCUMBENT_DATABASE_URL.
     """
+    if live:
+        from supervisor.commands.live import LiveOptions, play_live
+
+        if not targets:
+            raise UsageError("say what: --live --targets aggressive/combat_dqn")
+        chosen = names(targets)
+        return play_live(
+            LiveOptions(run_dir, config, chosen, host, port, clients, fights, exploration, rate, steps, seconds, seed)
+        )
     from supervisor.commands import collect as command
 
     if not (every or archetypes):

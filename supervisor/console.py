@@ -40,6 +40,7 @@ WAITING = {
     Waiting.GPU_HOURS: "waiting for the next day's GPU-hours",
     Waiting.BACK_OFF: "backing off",
     Waiting.DISK: "disk full",
+    Waiting.EXPERIENCES: "waiting for experiences to learn from",
 }
 
 
@@ -102,6 +103,8 @@ def line_for_people(record: Record) -> str:
         parts.append(f"win {percent(record.win_rate)}")
     if record.delta is not None:
         parts.append(f"against incumbent {100 * record.delta:+.1f}")
+    if record.lesson is not None:
+        parts.append(f"{record.lesson.rows:,} experiences")
     parts.append(outcome_for_people(record))
     if record.next_level > record.level:
         parts.append(f"level {record.level} -> {record.next_level}")

@@ -13,6 +13,8 @@ from typing import TypeVar, cast
 
 import pydantic
 
+from supervisor.lesson import Lesson
+
 SCHEMA = 1
 
 Scalar = bool | int | float | str
@@ -97,6 +99,7 @@ class Waiting(StrEnum):
     GPU_HOURS = "gpu_hours"  # the target's are used for today
     BACK_OFF = "back_off"  # trials keep failing, or resources were waited for in vain
     DISK = "disk"  # it is full
+    EXPERIENCES = "experiences"  # nothing is searched, and too little was played to learn from
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ class TrialSpec:
     iteration: int
     target: str
     kind: str  # arena | command | module:Class
-    purpose: str  # baseline | search | confirmation | enqueued | manual
+    purpose: str  # baseline | search | confirmation | enqueued | manual | continuous
     sampler: str
     params: Params
     level: int
@@ -184,6 +187,7 @@ class TrialSpec:
     versions: Mapping[str, str] = field(default_factory=dict)  # library versions the trial was proposed under
     facts: tuple[Mapping[str, Json], ...] = ()  # requests consumed for this iteration
     curves: bool = False  # whether the training's figures are written for TensorBoard
+    lesson: Lesson | None = None  # what was played and is learnt from, instead of play of the trial's own
     schema: int = SCHEMA
 
     @property

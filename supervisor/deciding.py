@@ -285,6 +285,7 @@ def record_of(
         search=spec.search,
         rollbacks=verdict.rollbacks,
         requests=tuple(str(fact["id"]) for fact in spec.facts if "id" in fact),
+        lesson=spec.lesson,
         time=time,
     )
 

@@ -27,6 +27,7 @@ COUNTS_AS_ATTEMPT = {
 WANTS = {  # of the machine: no fault of the trial, which goes on after a pause
     ExitKind.DISK_FULL: "disk full",
     ExitKind.REFUSED: "no process can be made",
+    ExitKind.STORE_SILENT: "the experience store does not answer",
 }
 DETAIL_CHARACTERS = 2000  # of free text that a line keeps
 

@@ -13,16 +13,18 @@ from supervisor.journal import requests
 from supervisor.journal.events import Events
 from supervisor.journal.requests import Action, Request
 from supervisor.journal.trial_folder import DamagedTrialError, TrialFolder
+from supervisor.lesson import LESSON_FACT, Lesson
 from supervisor.registry import server_rollbacks
 from supervisor.registry.server_rollbacks import ServerRollback
 from supervisor.state import TargetState
 
-Asked = Request | ServerRollback
-"""What becomes an iteration of its own: somebody asked for it, or the server has done it."""
+Asked = Request | ServerRollback | Lesson
+"""What becomes an iteration of its own: somebody asked for it, the server has done it, or enough was played."""
 
-T = TypeVar("T", Request, ServerRollback)
+T = TypeVar("T", Request, ServerRollback, Lesson)
 
 ROLLBACK_FACT, REQUEST_FACT = "server_rollback", "request"
+FACTS: Mapping[type, str] = {Request: REQUEST_FACT, ServerRollback: ROLLBACK_FACT, Lesson: LESSON_FACT}
 
 
 @dataclass(frozen=True)
@@ -153,12 +155,12 @@ class Intake:
 
 def fact_of(asked: Asked) -> dict[str, Json]:
     """What was asked as a fact of the trial that carries it out."""
-    return {"fact": REQUEST_FACT if isinstance(asked, Request) else ROLLBACK_FACT, **as_json(asked)}
+    return {"fact": FACTS[type(asked)], **as_json(asked)}
 
 
 def fact_asked(facts: Iterable[dict[str, Json]]) -> dict[str, Json] | None:
     """That fact, if the trial carries anything out."""
-    return next((fact for fact in facts if fact["fact"] in (REQUEST_FACT, ROLLBACK_FACT)), None)
+    return next((fact for fact in facts if fact["fact"] in FACTS.values()), None)
 
 
 def rollback_in(facts: Sequence[Mapping[str, Json]]) -> ServerRollback | None:
@@ -166,14 +168,21 @@ def rollback_in(facts: Sequence[Mapping[str, Json]]) -> ServerRollback | None:
     return next((_parsed(ServerRollback, fact) for fact in facts if fact.get("fact") == ROLLBACK_FACT), None)
 
 
+def lesson_in(facts: Sequence[Mapping[str, Json]]) -> Lesson | None:
+    """The lesson that a trial with these facts is, if it is one."""
+    return next((_parsed(Lesson, fact) for fact in facts if fact.get("fact") == LESSON_FACT), None)
+
+
 def asked_in(fact: Mapping[str, Json]) -> Asked:
     """Back from a fact, which may say more. Raises ValueError."""
+    if fact["fact"] == LESSON_FACT:
+        return _parsed(Lesson, fact)
     return _parsed(Request, fact) if fact["fact"] == REQUEST_FACT else _parsed(ServerRollback, fact)
 
 
 def needs_training(asked: Asked | None) -> bool:
     """Whether a trial runs for it; one does where nobody asked."""
-    return asked is None or (isinstance(asked, Request) and asked.action is Action.ENQUEUE)
+    return asked is None or isinstance(asked, Lesson) or (isinstance(asked, Request) and asked.action is Action.ENQUEUE)
 
 
 def asked_of(folder: TrialFolder, run_id: str) -> list[Request]:

@@ -17,21 +17,15 @@ from supervisor.execution import attempts
 from supervisor.execution.server_link import wait_readable
 from supervisor.flight import WANTS, Flight
 from supervisor.grouping import group_for, size_of_groups
-from supervisor.history import Lazily
-from supervisor.intake import Asked, Intake, Wishes, asked_in, asked_of, fact_asked, fact_of, needs_training
+from supervisor.intake import Intake, Wishes, asked_in, asked_of, fact_asked, needs_training
 from supervisor.journal.durable import DiskFullError
 from supervisor.journal.mending import mend
 from supervisor.journal.trial_folder import TrialFolder, all_folders
+from supervisor.lessons import Lessons
 from supervisor.memory import Memory
 from supervisor.model_files import ModelFiles
 from supervisor.parts import Parts
-from supervisor.planning import (
-    asked_proposal,
-    baseline_proposal,
-    next_target,
-    request_for,
-    spec_for,
-)
+from supervisor.proposing import Planner
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
 from supervisor.signals import Signals, StopAsked
@@ -48,13 +42,18 @@ T = TypeVar("T")
 class Supervisor:
     """One run of the loop in one process, from recovered state to a clean end."""
 
-    def __init__(self, parts: Parts, memory: Memory, committer: Committer, signals: Signals) -> None:
+    def __init__(
+        self, parts: Parts, memory: Memory, committer: Committer, signals: Signals, lessons: Lessons | None = None
+    ) -> None:
+        """Without `lessons` nothing is learnt from what was played."""
         self._parts = parts
         self._memory = memory
         self._committer = committer
         self._signals = signals
         self._admitter = Admitter(parts, memory)
         self._intake = Intake(parts.run_dir, parts.events, parts.definitions)
+        self._planner = Planner(parts, memory, lessons)
+        self._lessons = lessons
         self._model_files = ModelFiles(parts, memory)
         self._flights: dict[int, Flight] = {}
         self._stop_wished = False
@@ -106,10 +105,14 @@ class Supervisor:
 
     def _tell(self, waiting: Waiting | None = None) -> None:
         """A turn is done: the service manager hears of it, and whoever measures the run, and where it stands."""
-        waiting = waiting or self._admitter.waiting
+        waiting = waiting or self._admitter.waiting or self._wants_experiences()
         running = sum(flight.handle is not None for flight in self._flights.values())
         self._parts.notifier.turn(standing(self._memory.state, waiting))
         self._parts.measured(self._memory.state, running, waiting)
+
+    def _wants_experiences(self) -> Waiting | None:
+        idle = self._lessons is not None and not self._lessons.searches and not self._flights
+        return Waiting.EXPERIENCES if idle else None
 
     @property
     def _stopping(self) -> bool:
@@ -117,6 +120,8 @@ class Supervisor:
 
     def _finished(self) -> bool:
         limit = self._parts.settings.run.max_iterations
+        if self._lessons is not None and not self._flights and self._lessons.finished(self._memory.state):
+            return True
         return self._stopping or (limit is not None and self._memory.state.iteration >= limit)
 
     # proposing
@@ -134,11 +139,12 @@ class Supervisor:
                 return
             if requests_only and wishes.iteration is None:
                 return
-            asked, wishes = self._now_due(iteration, wishes.iteration), Wishes(wishes.paused, wishes.stop, None)
-            key = str(asked.target) if asked else self._target_due()
-            if needs_training(asked) and not self._admitter.may_begin(key, self._flights.values()):
+            asked = self._patiently(partial(self._planner.asked, iteration, wishes.iteration, self._specs()))
+            wishes = Wishes(wishes.paused, wishes.stop, None)
+            key = str(asked.target) if asked else self._planner.target_due(self._specs())
+            if key is None or (needs_training(asked) and not self._admitter.may_begin(key, self._flights.values())):
                 return
-            spec = self._plan(iteration, key, asked)
+            spec = self._planner.plan(iteration, key, asked, self._specs())
             folder = TrialFolder.of(self._parts.run_dir, iteration)
             self._patiently(partial(folder.create, spec))
             if asked is not None:
@@ -147,39 +153,8 @@ class Supervisor:
             self._moved = True
             self._parts.projections.proposed(spec)
 
-    def _target_due(self) -> str:
-        in_flight = [flight.spec for flight in self._flights.values()]
-        return next_target(self._memory.state, in_flight, self._parts.definitions)
-
-    def _now_due(self, iteration: int, asked: Asked | None) -> Asked | None:
-        """What is asked, unless its target has no iteration yet: the first one is the default configuration's."""
-        if asked is None or not needs_training(asked):
-            return asked
-        seen = self._memory.state_for(iteration).target(str(asked.target))
-        return asked if seen.incumbent is not None or seen.iterations > 0 else None
-
-    def _plan(self, iteration: int, key: str, asked: Asked | None, fact: dict[str, Json] | None = None) -> TrialSpec:
-        """`fact` is that of what was asked where it stands already."""
-        parts, memory = self._parts, self._memory
-        seen = memory.state_for(iteration)
-        in_flight = [flight.spec for flight in self._flights.values()]
-        definition = parts.definitions[key]
-        target = seen.target(definition.key)
-        unseen: list[TrialSpec | Record] = [*memory.unseen_by(iteration), *in_flight]
-        facts: list[dict[str, Json]] = []
-        if asked is not None:
-            facts = [fact or fact_of(asked)]
-            proposal = asked_proposal(asked, target, definition, parts.settings)
-        elif target.iterations == 0 and not any(source.target == definition.key for source in unseen):
-            proposal = baseline_proposal(definition, parts.settings)
-        else:
-            history = Lazily(partial(memory.history_for, iteration, definition.key))
-            proposal = parts.proposer.propose(
-                request_for(iteration, definition, target, history, unseen, parts.settings)
-            )
-        return spec_for(
-            parts.identity.run_id, iteration, definition, proposal, target, parts.settings, facts, parts.versions
-        )
+    def _specs(self) -> list[TrialSpec]:
+        return [flight.spec for flight in self._flights.values()]
 
     # running
 
@@ -345,9 +320,9 @@ class Supervisor:
         if not mended.proposal_lost and (fact is None or folder.spec() is not None):
             return folder.spec()
         asked = asked_in(fact) if fact is not None else None
-        key = str(asked.target) if asked is not None else self._target_due()
+        key = str(asked.target) if asked is not None else self._planner.target_due(self._specs())
         if key in self._parts.definitions:
-            folder.create(self._plan(folder.iteration, key, asked, fact))
+            folder.create(self._planner.plan(folder.iteration, str(key), asked, self._specs(), fact))
             return folder.spec()
         return None
 

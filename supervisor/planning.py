@@ -8,8 +8,9 @@ from supervisor import agenda
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget, Json, Params, Scalar, TrialSpec, Version
 from supervisor.curriculum import at_level, level_now
-from supervisor.intake import Asked
+from supervisor.intake import Asked, lesson_in
 from supervisor.journal.requests import Action, Request
+from supervisor.lesson import CONTINUOUS, Lesson
 from supervisor.record import Record
 from supervisor.rules import Rules
 from supervisor.search.fold import spsa_note
@@ -84,9 +85,22 @@ def enqueued_proposal(
 
 def asked_proposal(asked: Asked, target: TargetState, definition: TargetDefinition, settings: Settings) -> Proposal:
     """What somebody outside decided."""
+    if isinstance(asked, Lesson):
+        return lesson_proposal(target, definition, settings)
     if isinstance(asked, Request) and asked.action is Action.ENQUEUE:
         return enqueued_proposal(asked, target, definition, settings)
     return manual_proposal(target, definition)
+
+
+def lesson_proposal(target: TargetState, definition: TargetDefinition, settings: Settings) -> Proposal:
+    """The incumbent's configuration, whose network goes on from what was played."""
+    return Proposal(
+        sampler=CONTINUOUS,
+        purpose=CONTINUOUS,
+        params=base_params(target, definition),
+        changed=(),
+        games=settings.games_of(settings.search.sampler),
+    )
 
 
 def manual_proposal(target: TargetState, definition: TargetDefinition) -> Proposal:
@@ -114,6 +128,7 @@ def spec_for(
     """Everything the trial process is told. `target` is the state the proposal was made from."""
     level = level_of(proposal, definition, target)
     target = at_level(target, level)
+    lesson = lesson_in(facts)
     pair_iteration = proposal.seed_iteration if proposal.seed_iteration is not None else iteration
     return TrialSpec(
         run_id=run_id,
@@ -130,7 +145,7 @@ def spec_for(
         seeds=_seeds(settings.run.seed, definition.key, iteration, pair_iteration),
         candidates=proposal.candidates,
         incumbent=target.incumbent,
-        start=_start_version(proposal, target, settings),
+        start=target.incumbent if lesson is not None else _start_version(proposal, target, settings),
         topup_games=_topup_games(target, settings),
         changed=proposal.changed,
         frequency=None if facts else definition.frequency,
@@ -141,6 +156,7 @@ def spec_for(
         versions=versions,
         facts=tuple(facts),
         curves=settings.run.tensorboard,
+        lesson=lesson,
     )
 
 

@@ -18,6 +18,7 @@ from supervisor.contract import (
     Tally,
     Version,
 )
+from supervisor.lesson import Lesson
 
 FIRST_CHAIN = "0" * 32  # what the first line of a run is chained to
 PURPOSES_OF_PEOPLE = frozenset({"manual", "enqueued"})  # what a person asked for says nothing about the machine
@@ -35,8 +36,8 @@ class Record:
     model_type: str
     study: str  # Optuna study name, the target key
     trial: int  # number of the target's trial, from 0: the trial number in its study
-    sampler: str  # name of the sampler, or manual | enqueued | import
-    purpose: str  # baseline | search | confirmation | enqueued | manual
+    sampler: str  # name of the sampler, or manual | enqueued | import | continuous
+    purpose: str  # baseline | search | confirmation | enqueued | manual | continuous
     seed: int  # first seed of the training phase
     level: int
     params: Params
@@ -69,6 +70,7 @@ class Record:
     search: Mapping[str, Json] = field(default_factory=dict)  # the sampler's own record
     rollbacks: tuple[str, ...] = ()  # versions rolled back, consumed by this line
     requests: tuple[str, ...] = ()  # ids of the requests consumed by this line
+    lesson: Lesson | None = None  # what was played and learnt from
     schema: int = SCHEMA
     time: Mapping[str, Json] = field(default_factory=dict)
     chain: str = ""

@@ -201,3 +201,50 @@ class Collected:
 @dataclass(frozen=True)
 class CollectResult:
     files: tuple[Collected, ...]
+
+
+@dataclass(frozen=True)
+class LiveItem:
+    """A target that is played live: fights against a level, from seed `seed` on."""
+
+    target: str
+    level: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class LiveTask:
+    """Fights that are played through a server, as a game would: so many clients with so many fights each, a share of
+    the actions at random, at most so many steps a second of all targets together. `steps` and `seconds` end it,
+    whichever comes first; without either it goes on until it is told to stop."""
+
+    items: tuple[LiveItem, ...]
+    host: str
+    port: int
+    clients: int
+    fights: int
+    exploration: float
+    rate: float
+    steps: int | None = None
+    seconds: float | None = None
+    say_every_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class LivePlayed:
+    """Of one target: fights by the version that played them, and how they ended (mean score in [0, 1])."""
+
+    target: str
+    steps: int
+    fights: Mapping[str, int]
+    score: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class LiveResult:
+    """`stored` and `refused` are rows as the server counts them."""
+
+    played: tuple[LivePlayed, ...]
+    stored: int
+    refused: int
+    seconds: float

@@ -19,8 +19,19 @@ from trainers.catalogue import model_type
 from trainers.curves import Curves, open_curves
 from trainers.evaluate import OnnxSession, load_session
 from trainers.export import interface, onnx_bytes
-from trainers.learner import Case, Exported, Floats, Learner, ModelType, Rehearsal, Stacking, State
+from trainers.learner import (
+    Case,
+    Exported,
+    Floats,
+    Learner,
+    LearnsFromPlay,
+    ModelType,
+    Rehearsal,
+    Stacking,
+    State,
+)
 from trainers.parameters import fields, group
+from trainers.played import Played, plan_of
 from trainers.target import Built, Control, Player
 from trainers.together import Training, save_point, train_together
 
@@ -96,13 +107,23 @@ class ArenaTarget:
         rewards, args = self._args(params)
         case = Case(self._spec.archetype, self._spec.level, rewards)
         try:
-            learner = self._type.learner(case, args, self._spec.budget.steps, self._spec.seeds["train"], self._start())
+            learner = self._new_learner(case, args)
         except ValueError as error:
             raise TrialError(Reason.OUT_OF_RANGE, str(error)) from error
         point = weights.load_point(work)
         if point is not None:
             learner.load_state(point[1])
         return case, learner
+
+    def _new_learner(self, case: Case, args: Any) -> Learner:
+        spec, seed = self._spec, self._spec.seeds["train"]
+        if spec.lesson is None:
+            return self._type.learner(case, args, spec.budget.steps, seed, self._start())
+        if not isinstance(self._type, LearnsFromPlay):
+            raise TrialError(Reason.OUT_OF_RANGE, f"{spec.model_type} cannot learn from what was played")
+        plan = plan_of(spec.lesson, spec.rules)
+        pages = Played(spec.lesson, self._models.parent, self._control).pages
+        return self._type.learner_from_play(case, args, plan, seed, self._start(), pages)
 
     def _training(self, params: Params, work: Path, control: Control | None = None) -> Sequence[Training]:
         """The training as part of a batch; none where it cannot be, or can be none: that is left to `build`."""

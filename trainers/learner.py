@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from supervisor.contract import Params
+from trainers.algorithms.from_play.plan import Pages, Plan
 from trainers.target import Player
 
 Floats = NDArray[np.float32]
@@ -96,6 +97,21 @@ class Stacking(Protocol):
 
     def memory_mb(self, args: Any) -> float:
         """What a training holds, above all its replay."""
+
+
+@runtime_checkable
+class LearnsFromPlay(Protocol):
+    """A model type that can learn from what was played with its files, without any play of its own."""
+
+    def learner_from_play(
+        self, case: Case, args: Any, plan: Plan, seed: int, start: State | None, pages: Pages
+    ) -> Learner:
+        """A training from the rows that `pages` gives, whose rewards are taken as they are.
+
+        `start` is the `final()` of the version to go on from, however that was trained, and what this one's `final()`
+        gives is a start for any other training. Its steps are gradient steps; it may be restored with another `pages`
+        that gives the same rows.
+        """
 
 
 class Session(Protocol):

@@ -22,6 +22,7 @@ from trainers.duel_stage import duel_stage
 from trainers.gpu_share import keep_to_share
 from trainers.group import train_group
 from trainers.ledger import Ledger
+from trainers.played import StoreSilent
 from trainers.target import NoProcessLeft, StopRequested, TrialTarget
 
 EXIT_DONE = 0
@@ -29,6 +30,7 @@ EXIT_STOPPED = 10  # asked to stop, everything saved, to be continued
 EXIT_OUT_OF_MEMORY = 11
 EXIT_DISK_FULL = 13  # no room for what had to be saved, to be continued once there is
 EXIT_REFUSED = 14  # the machine had no process left, to be continued once there is one
+EXIT_STORE_SILENT = 15  # the experience store does not answer, to be continued once it does
 EXIT_CRASHED = 1
 
 T = TypeVar("T")
@@ -55,6 +57,9 @@ def main(folder: str) -> int:
     except NoProcessLeft:
         traceback.print_exc()
         return EXIT_REFUSED
+    except StoreSilent as error:
+        print(error, file=sys.stderr)
+        return EXIT_STORE_SILENT
     except Exception as error:
         traceback.print_exc()
         full = isinstance(error, OSError) and error.errno in durable.FULL

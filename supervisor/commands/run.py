@@ -20,11 +20,13 @@ from supervisor.execution.gpu import Gpu
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor
 from supervisor.execution.resources import Monitor
+from supervisor.experience.opening import URL_VARIABLE, open_if_there
 from supervisor.journal import durable
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock, save_identity
 from supervisor.journal.log import Log
 from supervisor.journal.recovery import Recovered, adopt, recover
+from supervisor.lessons import Lessons
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
 from supervisor.metrics.endpoint import Endpoint, open_endpoint
@@ -139,7 +141,9 @@ class _Run:
             committer = Committer(parts, memory, log)
             if any(note.event == HISTORY_LOST for note in recovered.notes):
                 committer.snapshot()  # what was adopted stands nowhere else
-            hurried = Supervisor(parts, memory, committer, self._signals).run(self._options.requests_only)
+            lessons = None if self._options.requests_only else self._lessons(settings, identity)
+            supervisor = Supervisor(parts, memory, committer, self._signals, lessons)
+            hurried = supervisor.run(self._options.requests_only)
         finally:
             parts.executor.close()
             parts.proposer.close()
@@ -264,6 +268,22 @@ class _Run:
         self._notifier.beat()
         observer.beat()
 
+    def _lessons(self, settings: Settings, identity: RunIdentity) -> Lessons:
+        """What was played, from where the settings say; trials find the address in their environment."""
+        url = settings.experience.url.get_secret_value() if settings.experience.url is not None else None
+        if url is not None:
+            os.environ[URL_VARIABLE] = url
+        return Lessons(
+            self._run_dir,
+            settings.continuous,
+            self._setup.targets,
+            partial(open_if_there, url, self._run_dir),
+            identity.run_id,
+            self._events.write,
+            self._console.say,
+            once=self._options.single_iteration and not settings.continuous.search,
+        )
+
     def _endpoint(self, settings: Settings, observer: Observer) -> Endpoint | None:
         """What Prometheus asks. A command that leaves again at once has none."""
         host, port = settings.run.metrics_host, settings.run.metrics_port
@@ -282,7 +302,7 @@ class _Run:
         limit = settings.run.max_iterations
         if self._options.requests_only:
             limit = None  # what a person asks for is done whether or not the search is at its end
-        elif self._options.single_iteration:
+        elif self._options.single_iteration and settings.continuous.search:
             limit = memory.state.iteration + 1
         limits = {"max_iterations": limit, "workers": min(settings.run.workers, memory.window)}
         return settings.model_copy(update={"run": settings.run.model_copy(update=limits)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from supervisor.config.settings import Settings
 from supervisor.config.token import clean_token
 from supervisor.console import Console
 from supervisor.errors import ConfigurationError, UsageError
+from supervisor.experience.intake.options import IntakeOptions
 from supervisor.journal.events import Events
 from supervisor.journal.identity import load_identity
 from supervisor.notify import Notifier
+from supervisor.search.definitions import BUILT_IN, pairs
 from supervisor.search.setup import load_setup
 from supervisor.serving.errors import PortTakenError
 from supervisor.serving.options import ServerOptions, WatchOptions
@@ -30,9 +33,8 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
     from supervisor.serving.server import run_server  # and with it onnxruntime: not for who asks for the token alone
 
     flags = {"serving.host": host, "serving.port": port}
-    settings = load_setup(
-        config, os.environ, {name: value for name, value in flags.items() if value is not None}
-    ).settings
+    setup = load_setup(config, os.environ, {name: value for name, value in flags.items() if value is not None})
+    settings = setup.settings
     if not beside_run and not run_dir.is_dir():
         raise UsageError(f"{run_dir} does not exist; give the --run-dir of a run (incumbent run creates it)")
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -44,6 +46,7 @@ def serve_models(run_dir: Path, config: Path | None, host: str | None, port: int
             console.say,
             Notifier.from_environment(os.environ),
             WatchOptions(**settings.watch.model_dump()),
+            intake_of(settings, setup.targets),
         )
     except PortTakenError as error:
         holder = _ours_on_the_port(run_dir, settings, patience_s=FIRST_START_S if beside_run else 0.0)
@@ -74,6 +77,20 @@ def options_of(settings: Settings) -> ServerOptions:
         deadline_s=serving.deadline_s,
         provider=serving.provider,
         vram_fraction=1.0 - settings.budgets.vram_fraction,
+    )
+
+
+def intake_of(settings: Settings, targets: Collection[str]) -> IntakeOptions:
+    """`targets` are those of the run. Beside them every pair of an archetype and a model type is known."""
+    own, spaces = settings.experience, settings.run.search_spaces
+    folders = [BUILT_IN, *([spaces] if spaces else [])]
+    return IntakeOptions(
+        accept=own.accept,
+        url=own.url.get_secret_value() if own.url else None,
+        max_body_kb=own.max_body_kb,
+        max_waiting_rows=own.max_waiting_rows,
+        commit_ms=own.commit_ms,
+        targets=sorted({*targets, *pairs(folders)}),
     )
 
 

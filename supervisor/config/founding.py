@@ -17,23 +17,31 @@ def _same(value: Json) -> Json:
     return value
 
 
-def _mode(value: Json) -> Json:
-    return {True: "auto", False: "manual"}.get(value, value) if isinstance(value, bool) else value
-
-
 def _sizes(value: Json) -> Json:
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 TABLE: dict[tuple[str, ...], tuple[tuple[str, ...], Callable[[Json], Json]]] = {
-    ("continuous_training", "min_improvement"): (("promotion", "min_improvement"), _same),
-    ("continuous_training", "auto_deploy"): (("promotion", "mode"), _mode),
+    ("continuous_training", "enabled"): (("continuous", "enabled"), _same),
+    ("continuous_training", "check_interval_seconds"): (("continuous", "check_interval_s"), _same),
+    ("continuous_training", "training_interval_seconds"): (("continuous", "check_interval_s"), _same),
+    ("continuous_training", "min_new_experiences"): (("continuous", "min_new_experiences"), _same),
+    ("continuous_training", "experience_lookback_days"): (("continuous", "experience_lookback_days"), _same),
+    ("continuous_training", "archetype_balancing"): (("continuous", "archetype_balancing"), _same),
+    ("continuous_training", "batch_size"): (("continuous", "batch_size"), _same),
+    ("continuous_training", "gradient_accumulation_steps"): (("continuous", "gradient_accumulation_steps"), _same),
+    ("continuous_training", "max_steps_per_iteration"): (("continuous", "max_steps_per_iteration"), _same),
+    ("continuous_training", "checkpoint_frequency"): (("continuous", "checkpoint_frequency"), _same),
+    ("continuous_training", "validation_frequency"): (("continuous", "validation_frequency"), _same),
+    ("continuous_training", "validation_samples"): (("continuous", "validation_samples"), _same),
+    ("continuous_training", "validate_before_deploy"): (("continuous", "validate_before_deploy"), _same),
+    ("continuous_training", "auto_deploy"): (("continuous", "auto_deploy"), _same),
+    ("continuous_training", "min_improvement"): (("continuous", "min_improvement"), _same),
+    ("continuous_training", "rollback_on_degradation"): (("watch", "rollback_on_degradation"), _same),
     ("continuous_training", "max_cpu_usage"): (("resources", "max_cpu_percent"), _same),
     ("continuous_training", "max_ram_gb"): (("resources", "max_ram_gb"), _same),
     ("continuous_training", "max_vram_usage"): (("resources", "max_vram_fraction"), _same),
     ("continuous_training", "pause_on_high_load"): (("resources", "pause_on_high_load"), _same),
-    ("continuous_training", "max_steps_per_iteration"): (("budgets", "steps"), _same),
-    ("continuous_training", "batch_size"): ((*_COMBAT_DQN, "dqn.batch_size"), _same),
     ("training", "batch_size"): ((*_COMBAT_DQN, "dqn.batch_size"), _same),
     ("training", "learning_rate"): ((*_COMBAT_DQN, "training.learning_rate"), _same),
     ("training", "gamma"): ((*_COMBAT_DQN, "dqn.gamma"), _same),

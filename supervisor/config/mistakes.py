@@ -9,7 +9,8 @@ from typing import get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from supervisor.config.settings import Section, Settings, is_marked
+from supervisor.config.fields import Section
+from supervisor.config.settings import Settings, is_marked
 
 _WANTED = {
     "int": "a whole number",

@@ -1,34 +1,35 @@
 """The settings: one pydantic model per section, every key with its default, impossible values refused.
 
-A field marked `decides` changes results and is covered by a run's identity; one marked `secret` is never shown.
 Where the values come from, and what a mistake in a file is called, is `load`'s business.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from supervisor.config.token import clean_token
-from supervisor.contract import Json, Scalar
+from supervisor.config.continuous import ContinuousSettings, ExperienceSettings
+from supervisor.config.fields import (
+    DECIDES,
+    SECRET,
+    FilePath,
+    Fraction,
+    Names,
+    ParamValue,
+    Positive,
+    SamplerName,
+    Section,
+    Whole,
+    a_token,
+    whole,
+)
+from supervisor.contract import Json
 
-SAMPLERS = ("spsa", "perturb", "tpe", "cmaes", "gp", "random", "qmc", "nsga2")
 GAMES_OF_SAMPLER: Mapping[str, int] = {"spsa": 100}  # games per trial where `run.games` is not given
 GAMES_OTHERWISE = 30
 
@@ -43,53 +44,7 @@ GUARD_PRESETS: Mapping[str, Mapping[str, float]] = {
     }
 }
 
-
-def _whole(value: object) -> object:
-    """1e5 is a number without a fraction: a whole number as good as 100000."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _scalar(value: object) -> Scalar:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PydanticCustomError("finite_number", "not finite")
-    if isinstance(value, bool | int | float | str):
-        return value
-    raise PydanticCustomError("scalar", "a parameter's value is a number, true, false or text")
-
-
-def _token(value: SecretStr) -> SecretStr:
-    try:
-        return SecretStr(clean_token(value.get_secret_value()))
-    except ValueError as error:
-        raise PydanticCustomError("token", "{problem}", {"problem": str(error)}) from None
-
-
-def _sampler(value: str) -> str:
-    module, colon, name = value.partition(":")
-    if value in SAMPLERS or (colon and module and name.isidentifier()):
-        return value
-    raise PydanticCustomError("sampler", "no such sampler", {"choices": [*SAMPLERS, "module:Class"]})
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-Positive = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
-FilePath = Annotated[Path, Field(strict=False)]
-SamplerName = Annotated[str, AfterValidator(_sampler)]
-ParamValue = Annotated[Scalar, PlainValidator(_scalar)]
-
-DECIDES: dict[str, Json] = {"decides": True}
-SECRET: dict[str, Json] = {"secret": True}
 REDACTED = "(secret)"
-
-
-class Section(BaseModel):
-    """Strict: unknown keys are errors, text is no number, and nothing changes after loading."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class RunSettings(Section):
@@ -232,9 +187,9 @@ class ServingSettings(Section):
     """0 lets the system choose."""
     admin_host: str = Field(default="127.0.0.1", min_length=1)
     """Address of the listener that administration has to itself, where `admin_port` is set."""
-    admin_port: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=65535)] | None = None
+    admin_port: Annotated[int, BeforeValidator(whole), Field(ge=0, le=65535)] | None = None
     """Its port: reloads and rollbacks are taken there and nowhere else. None is `port`, for everything."""
-    token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(default=None, json_schema_extra=SECRET)
+    token: Annotated[SecretStr, AfterValidator(a_token)] | None = Field(default=None, json_schema_extra=SECRET)
     """Bearer token of the administrative routes; needed unless they are bound to loopback."""
     token_file: FilePath | None = None
     """File holding the token, readable by its owner alone."""
@@ -346,6 +301,8 @@ class Settings(Section):
     serving: ServingSettings = ServingSettings()
     watch: WatchSettings = WatchSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
+    experience: ExperienceSettings = ExperienceSettings()
+    continuous: ContinuousSettings = ContinuousSettings()
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
 
     def games_of(self, sampler: str) -> int:

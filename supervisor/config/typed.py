@@ -8,9 +8,9 @@ from typing import TypeVar
 import pydantic
 
 from supervisor.config import marks
+from supervisor.config.fields import Section
 from supervisor.config.marks import Document, Keys
 from supervisor.config.mistakes import explain
-from supervisor.config.settings import Section
 
 M = TypeVar("M", bound=Section)
 

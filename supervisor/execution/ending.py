@@ -11,6 +11,7 @@ from supervisor.execution.executor import (
     EXIT_OUT_OF_MEMORY,
     EXIT_REFUSED,
     EXIT_STOPPED,
+    EXIT_STORE_SILENT,
     ExitKind,
 )
 from supervisor.execution.ladder import Cause
@@ -65,6 +66,8 @@ def _judge(remains: Remains) -> tuple[ExitKind, str]:
         return ExitKind.DISK_FULL, "no room on the disk"
     if code == EXIT_REFUSED:
         return ExitKind.REFUSED, "the machine had no process left for it"
+    if code == EXIT_STORE_SILENT:
+        return ExitKind.STORE_SILENT, "the experience store does not answer"
     if cause is Cause.HUNG:
         return ExitKind.HUNG, "hung"
     if cause is Cause.STOP and remains.signal in (signal.SIGTERM, signal.SIGKILL):

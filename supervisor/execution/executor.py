@@ -20,6 +20,7 @@ EXIT_STOPPED = 10  # asked to stop, everything saved, to be continued
 EXIT_OUT_OF_MEMORY = 11
 EXIT_DISK_FULL = 13  # no room for what it had to save, to be continued once there is
 EXIT_REFUSED = 14  # the machine had no process or thread left for it, to be continued once there is one
+EXIT_STORE_SILENT = 15  # the experience store does not answer, to be continued once it does
 
 STOP_NAME = "stop"  # created in the trial folder: the wish that the trial save and leave
 HEARTBEAT_NAME = "heartbeat"  # touched by the trial while it lives
@@ -37,6 +38,7 @@ class ExitKind(StrEnum):
     GPU_TIME = "gpu_time"
     DISK_FULL = "disk_full"  # it found no room for what it had to save: to be continued
     REFUSED = "refused"  # the machine had no process, thread or memory to start it with: to be continued
+    STORE_SILENT = "store_silent"  # the experience store did not answer: to be continued
     HUNG = "hung"  # it gave no heartbeat
     LOST = "lost"  # its executor lost sight of it; the process is gone for certain, how it ended is not known
 

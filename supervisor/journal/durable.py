@@ -142,6 +142,20 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+@_names_the_file
+def publish(path: Path, written: Path) -> None:
+    """Put a file that another program wrote beside it in the place of `path`, durably: for what is too large to be held
+    at once. Until then nothing depends on it, and a crash leaves both or the new one."""
+    descriptor = os.open(written, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _fsync(descriptor, "fsync_temporary", written)
+    finally:
+        os.close(descriptor)
+    _step("rename", path)
+    os.rename(written, path)
+    sync_folder(path.parent)
+
+
 def write_json(path: Path, value: object) -> None:
     """`write_atomic` of canonical JSON and a newline."""
     write_atomic(path, canonical_json(value) + b"\n")

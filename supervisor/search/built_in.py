@@ -151,6 +151,7 @@ def _pair(archetype: Archetype, model: Model) -> TargetDefinition:
         scale=model.scale,
         level=level.small if model.scale == "small" else level.full,
         levels=file.levels or (ARENA_LEVELS if file.kind == "arena" else 1),
+        from_play=file.from_play,
         fixed=model.fixed,
         settings=settings,
         as_written=settings,

@@ -40,6 +40,14 @@ def load_definitions(
     return found
 
 
+def pairs(folders: Sequence[Path]) -> set[str]:
+    """The keys of every archetype with every model type, whichever are searched; a file is named as what it defines."""
+    archetypes, models = (
+        {path.stem for folder in folders for path in folder.glob(f"{kind}/*.yaml")} for kind in ("archetypes", "models")
+    )
+    return {f"{archetype}/{model}" for archetype in archetypes for model in models}
+
+
 def read_definitions(
     folders: Sequence[Path],
     patterns: Sequence[str],

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from supervisor.config.settings import ParamValue, Positive, Section, Whole
+from supervisor.config.fields import ParamValue, Positive, Section, Whole
 from supervisor.contract import Scalar
 from supervisor.search.space import CATEGORICAL, BadParameterError, Parameter
 
@@ -98,6 +98,8 @@ class ModelFile(Section):
     contenders: Contenders = "screened"
     levels: Annotated[Positive, Field(le=5)] | None = None
     """How many levels the opponent has: five in the arena; one where a trainer of the user's own knows none."""
+    from_play: bool = False
+    """Whether it can learn from experiences that others played, for the continuous cycle."""
     parameters: dict[str, ParameterEntry] = Field(default_factory=dict)
     fixed: dict[str, ParamValue] = Field(default_factory=dict)
     settings: dict[str, JsonValue] = Field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from supervisor.contract import Json, Params, Reason, Status, parse
+from supervisor.lesson import CONTINUOUS
 from supervisor.record import Record
 from supervisor.search import spsa
 
@@ -41,6 +42,8 @@ class SearchState:
 def advance(state: SearchState, record: Record) -> SearchState:
     """The search after one more line of its target."""
     state = replace(state, iterations=state.iterations + 1)
+    if record.purpose == CONTINUOUS:  # it proposed nothing
+        return replace(state, since_promotion=0) if record.promoted else state
     objective = str(record.search.get(OBJECTIVE_KEY, state.objective))
     if (record.level, objective) != (state.level, state.objective):
         # rates are not compared across levels, nor with differences
@@ -69,7 +72,7 @@ def value_of(record: Record, objective: str) -> float | None:
 
     A first incumbent has no difference; it is its own measure, so 0. None where the line has no value.
     """
-    if record.status is not Status.COMPLETE:
+    if record.status is not Status.COMPLETE or record.purpose == CONTINUOUS:
         return None
     if objective == DELTA:
         first = record.delta is None and record.decision.reason in (Reason.BASELINE, Reason.NO_INCUMBENT)

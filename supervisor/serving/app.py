@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from supervisor.contract import Json
+from supervisor.experience.intake.intake import Intake
 from supervisor.journal.identity import RunIdentity
 from supervisor.registry.server_rollbacks import Cause
 from supervisor.serving import payload
@@ -24,6 +25,7 @@ from supervisor.serving.desk import Desk
 from supervisor.serving.doors import Doors
 from supervisor.serving.engine import Engine, Swap
 from supervisor.serving.errors import ApiError
+from supervisor.serving.experience_routes import ExperienceRoutes, drained
 from supervisor.serving.oip_routes import OipRoutes
 from supervisor.serving.openapi import document as openapi
 from supervisor.serving.options import ServerOptions
@@ -51,6 +53,7 @@ class Service:
     watch: Watch
     watchman: Watchman
     shadows: Shadows
+    intake: Intake
 
     async def health(self, request: Request) -> JSONResponse:
         identity = self.identity()
@@ -140,7 +143,7 @@ def _bug(request: Request, __: Exception) -> JSONResponse:
 _ROUTES_TEXT = (
     "there are GET /health /ready /models /metrics /openapi.json, POST /infer/{archetype}/{model_type},"
     " POST /reload/{archetype}/{model_type}, POST /rollback/{archetype}/{model_type},"
-    " POST /outcome/{archetype}/{model_type}, POST and DELETE /shadow/{archetype}/{model_type},"
+    " POST /outcome/{archetype}/{model_type}, POST /experience, POST and DELETE /shadow/{archetype}/{model_type},"
     " and the Open Inference Protocol under /v2"
 )
 
@@ -152,7 +155,7 @@ def build_app(service: Service) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await service.engine.load_active()
         service.ready()
-        async with service.watchman.running():
+        async with drained(service.intake), service.watchman.running():
             yield
 
     app = Starlette(
@@ -168,6 +171,7 @@ def build_app(service: Service) -> Starlette:
             *WatchRoutes(
                 service.engine, service.watch, service.shadows, service.desk, service.access, service.options
             ).routes(),
+            *ExperienceRoutes(service.intake, service.access, service.options).routes(),
             *OipRoutes(service.engine, service.desk, service.access, service.options).routes(OIP_PREFIX),
         ],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _bug},

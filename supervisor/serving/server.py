@@ -17,7 +17,10 @@ from types import FrameType
 import onnxruntime
 import uvicorn
 
+from supervisor.contract import Interface
 from supervisor.errors import DamagedStateError, TryAgainError
+from supervisor.experience.intake.intake import Intake
+from supervisor.experience.intake.options import IntakeOptions
 from supervisor.journal.identity import RunIdentity, load_identity
 from supervisor.notify import Notifier
 from supervisor.serving.app import Service, build_app
@@ -33,6 +36,7 @@ from supervisor.serving.options import ServerOptions, WatchOptions
 from supervisor.serving.provider import room_for
 from supervisor.serving.room import make_room
 from supervisor.serving.shadows import Shadows
+from supervisor.serving.slots import Slots
 from supervisor.serving.watch import Watch
 from supervisor.serving.watchman import Watchman
 
@@ -45,8 +49,12 @@ class DrainingServer(uvicorn.Server):
     The service manager hears from the event loop itself: one that hangs sends no beat.
     """
 
-    def __init__(self, config: uvicorn.Config, notifier: Notifier, status: Callable[[], str]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, notifier: Notifier, status: Callable[[], str], leaving: Callable[[], None]
+    ) -> None:
+        """`leaving` is called when no more requests are taken."""
         super().__init__(config)
+        self._leaving = leaving
         self._notifier = notifier
         self._status = status
 
@@ -62,6 +70,7 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._notifier.stopping("answering what is in flight")
+        self._leaving()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -75,6 +84,7 @@ def run_server(
     announce: Callable[[str], None],
     notifier: Notifier | None = None,
     watched: WatchOptions | None = None,
+    taking: IntakeOptions | None = None,
 ) -> None:
     """Serve the folder's active models until SIGTERM or SIGINT, then answer what is in flight and return.
 
@@ -86,8 +96,8 @@ def run_server(
     options = replace(options, max_connections=connections_that_fit(options.max_connections))
     with opened(options) as doors:
         notifier.starting(f"loading the models of {run_dir}")
-        service = _wired(run_dir, options, watched or WatchOptions(), doors, announce)
-        server = DrainingServer(_configured(service), notifier, lambda: _status(run_dir, service))
+        service = _wired(run_dir, options, watched or WatchOptions(), taking or IntakeOptions(), doors, announce)
+        server = DrainingServer(_configured(service), notifier, lambda: _status(run_dir, service), service.intake.hurry)
         try:
             server.run(sockets=doors.listeners)
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
@@ -99,13 +109,19 @@ def run_server(
 
 
 def _wired(
-    run_dir: Path, options: ServerOptions, watched: WatchOptions, doors: Doors, announce: Callable[[str], None]
+    run_dir: Path,
+    options: ServerOptions,
+    watched: WatchOptions,
+    taking: IntakeOptions,
+    doors: Doors,
+    announce: Callable[[str], None],
 ) -> Service:
     room = room_for(options.provider, options.vram_fraction, announce)
     watch = Watch(run_dir, watched, announce, _now_text)
     engine = Engine(Catalogue(run_dir), options, watch, announce, _now_text, room)
     batcher = Batcher(options.max_in_flight, options.max_rows)
     desk = Desk(engine.slots, batcher, options)
+    intake = Intake(taking, run_dir, partial(_loaded, engine.slots), announce)
 
     def ready() -> None:
         # What is there now stays. Looking at it again and again would stop the event loop for 15 ms each time.
@@ -122,10 +138,11 @@ def _wired(
         options=options,
         identity=lambda: _identity(run_dir),
         ready=ready,
-        measured=ServerMetrics(engine.slots, batcher, desk, lambda: doors.connections).text,
+        measured=ServerMetrics(engine.slots, batcher, desk, lambda: doors.connections, intake).text,
         watch=watch,
         watchman=Watchman(engine, watch, announce),
         shadows=Shadows(engine, announce, _now_text),
+        intake=intake,
     )
     return service
 
@@ -145,6 +162,10 @@ def _configured(service: Service) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(service.options.drain_s),
     )
+
+
+def _loaded(slots: Slots) -> dict[str, Interface]:
+    return {slot.target: slot.live.session.interface for slot in slots if slot.live is not None}
 
 
 def _status(run_dir: Path, service: Service) -> str:

@@ -20,6 +20,7 @@ LAYERS = (
         "supervisor.clock",
         "supervisor.notify",
         "supervisor.tasks",
+        "supervisor.lesson",
     ),
     ("supervisor.record", "supervisor.journal.durable", "supervisor.journal.sealed"),
     (
@@ -33,6 +34,7 @@ LAYERS = (
         "supervisor.search.schedule",
         "supervisor.state",
         "supervisor.totals",
+        "supervisor.cycle",
     ),
     ("supervisor.curriculum", "supervisor.experience"),
     ("supervisor.journal", "supervisor.execution"),
@@ -46,10 +48,18 @@ LAYERS = (
         "supervisor.model_files",
         "supervisor.intake",
         "supervisor.parts",
+        "supervisor.look",
     ),
-    ("supervisor.admitting", "supervisor.grouping"),
+    ("supervisor.admitting", "supervisor.grouping", "supervisor.lessons", "supervisor.proposing"),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),
-    ("supervisor.commands", "supervisor.flags", "supervisor.cli_models", "supervisor.cli", "supervisor.__main__"),
+    (
+        "supervisor.commands",
+        "supervisor.flags",
+        "supervisor.cli_models",
+        "supervisor.cli_store",
+        "supervisor.cli",
+        "supervisor.__main__",
+    ),
 )
 TRAINERS_MAY_IMPORT = (
     "supervisor.contract",
@@ -61,6 +71,7 @@ TRAINERS_MAY_IMPORT = (
     "supervisor.promotion",
     "supervisor.external",
     "supervisor.experience",
+    "supervisor.lesson",
 )
 
 
@@ -158,7 +169,7 @@ def test_a_run_loads_neither_the_model_runtime_nor_the_web_server():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"[]\n"
 
 
-@pytest.mark.parametrize("command", ["ask", "gc", "serve", "doctor", "status", "export", "validate"])
+@pytest.mark.parametrize("command", ["ask", "gc", "serve", "doctor", "status", "export", "validate", "storetransport"])
 def test_a_command_that_searches_nothing_loads_no_optuna(command):
     unwanted = ("optuna", "scipy", "sqlalchemy")
     code = f"import supervisor.commands.{command}, sys; print([name for name in {unwanted} if name in sys.modules])"

@@ -41,14 +41,21 @@ def place(finished_run, tmp_path_factory):
 def test_every_command_and_flag_exists(line):
     words = shlex.split(re.sub(r"^(\w+=\S+ )*", "", line), comments=True)
     assert words[0] == "incumbent"
-    command = typer.main.get_command(app).commands[words[1]]
-    with contextlib.closing(command.make_context(words[1], words[2:])):
+    command, rest = typer.main.get_command(app), words[1:]
+    while subcommands := getattr(command, "commands", None):
+        command, *rest = subcommands[rest[0]], *rest[1:]
+    with contextlib.closing(command.make_context(words[1], rest)):
         pass
 
 
 def test_every_command_there_is_has_its_place_in_the_readme():
     named = {name for line in INCUMBENT for name in re.findall(r"incumbent ([\w-]+)", line)}
     assert set(typer.main.get_command(app).commands) <= named
+
+
+def test_every_command_on_the_store_has_its_place_in_the_readme():
+    named = {name for line in INCUMBENT for name in re.findall(r"incumbent store ([\w-]+)", line)}
+    assert set(typer.main.get_command(app).commands["store"].commands) == named
 
 
 @pytest.mark.parametrize("line", JQ)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.routing import Route
 
+from supervisor.experience.intake.options import IntakeOptions
 from supervisor.serving.app import Service, build_app
 from supervisor.serving.openapi.codes import SAYS
 from supervisor.serving.openapi.document import document, written
@@ -37,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder.promote(models.mlp(1))
     for seed in (2, 3):
         folder.promote(models.mlp(seed), "mage/combat_dqn")
-    with ServerProcess(folder.path, OPTIONS) as server:
+    with ServerProcess(folder.path, OPTIONS, taking=IntakeOptions(commit_ms=0)) as server:
         yield server
 
 

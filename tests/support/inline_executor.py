@@ -14,6 +14,7 @@ from supervisor.execution.executor import (
     EXIT_OUT_OF_MEMORY,
     EXIT_REFUSED,
     EXIT_STOPPED,
+    EXIT_STORE_SILENT,
     STOP_NAME,
     Exit,
     ExitKind,
@@ -26,6 +27,7 @@ KINDS = {
     EXIT_OUT_OF_MEMORY: ExitKind.OUT_OF_MEMORY,
     EXIT_DISK_FULL: ExitKind.DISK_FULL,
     EXIT_REFUSED: ExitKind.REFUSED,
+    EXIT_STORE_SILENT: ExitKind.STORE_SILENT,
 }
 
 

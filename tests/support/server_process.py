@@ -12,11 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from supervisor.experience.intake.options import IntakeOptions
 from supervisor.serving.options import ServerOptions, WatchOptions
 
 _PROGRAM = """
 import json, sys
 from pathlib import Path
+from supervisor.experience.intake.options import IntakeOptions
 from supervisor.serving.options import ServerOptions, WatchOptions
 from supervisor.serving.server import run_server
 
@@ -24,7 +26,8 @@ def announce(line):
     print(line, flush=True)
 
 options, watched = ServerOptions(**json.loads(sys.argv[2])), WatchOptions(**json.loads(sys.argv[3]))
-run_server(Path(sys.argv[1]), options, announce, watched=watched)
+taking = IntakeOptions(**json.loads(sys.argv[4]))
+run_server(Path(sys.argv[1]), options, announce, watched=watched, taking=taking)
 """
 
 
@@ -47,6 +50,7 @@ class ServerProcess:
     options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
     before: str = ""  # Python that its process runs first
     watched: WatchOptions = field(default_factory=WatchOptions)
+    taking: IntakeOptions = field(default_factory=IntakeOptions)
     admin_port: int = field(init=False)  # of the listener of its own, where there is one
 
     def __enter__(self) -> ServerProcess:
@@ -59,6 +63,7 @@ class ServerProcess:
             str(self.run_dir),
             json.dumps(asdict(self.options)),
             json.dumps(asdict(self.watched)),
+            json.dumps(asdict(self.taking)),
         ]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []

@@ -12,10 +12,12 @@ from supervisor.config.settings import Settings
 from supervisor.contract import Budget
 from supervisor.execution.executor import Executor
 from supervisor.execution.room import Admission
+from supervisor.experience.opening import open_store
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
 from supervisor.journal.log import Log
 from supervisor.journal.recovery import recover
+from supervisor.lessons import Lessons
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
 from supervisor.parts import Parts, Projections
@@ -68,6 +70,7 @@ class SmallRun:
     said: list[str] = field(default_factory=list)
     definitions: dict[str, TargetDefinition] = field(default_factory=dict)  # default: no-op targets
     dashboard: bool = False  # whether study.db is projected too
+    learns: bool = False  # from experiences.db in the run folder
 
     def __post_init__(self) -> None:
         self.definitions = self.definitions or {key: definition(key) for key in self.targets}
@@ -89,6 +92,7 @@ class SmallRun:
         executor: Executor | None = None,
         clock: Clock = MACHINE_CLOCK,
         cpus: int = 1,
+        one_cycle: bool = False,
     ) -> State:
         """One start, up to this many iterations. An `executor` that is given stays open."""
         self.run_dir.mkdir(exist_ok=True)
@@ -124,7 +128,8 @@ class SmallRun:
         )
         try:
             committer = Committer(parts, memory, Log(self.run_dir, memory.state.chain))
-            Supervisor(parts, memory, committer, taken).run(requests_only)
+            lessons = self._lessons(settings, events, one_cycle) if self.learns else None
+            Supervisor(parts, memory, committer, taken, lessons).run(requests_only)
         finally:
             if executor is None:
                 parts.executor.close()
@@ -134,6 +139,18 @@ class SmallRun:
                 taken.close()
             lock.release()
         return memory.state
+
+    def _lessons(self, settings: Settings, events: Events, once: bool) -> Lessons:
+        return Lessons(
+            self.run_dir,
+            settings.continuous,
+            self.definitions,
+            lambda: open_store(None, self.run_dir),
+            "run",
+            events.write,
+            self.said.append,
+            once=once,
+        )
 
     def _projections(self, settings: Settings, store: ModelStore, events: Events, memory: Memory) -> RunProjections:
         spaces = {key: known.space for key, known in self.definitions.items()}

@@ -69,7 +69,7 @@ def _block(item: CollectItem, first_seed: int, choose: Choose) -> Arrays:
     while (active := arena.active).any():
         actions = choose(arena, len(ticks))
         step = arena.step(actions)
-        rows = (state, actions, step.reward, step.observation, step.done)
+        rows: tuple[NDArray[Any], ...] = (state, actions, step.reward, step.observation, step.done)
         ticks.append({name: array[active] for name, array in zip(KINDS, rows, strict=True)})
         fights.append(np.flatnonzero(active))
         state = step.observation

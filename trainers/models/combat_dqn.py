@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import numpy as np
+import torch
 
 from trainers.algorithms import dqn, dqn_args
+from trainers.algorithms.from_play.double_dqn import PlayedDqn
+from trainers.algorithms.from_play.learner import FromPlay
+from trainers.algorithms.from_play.plan import Pages, Plan
 from trainers.algorithms.population import Population, shape
 from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH, Arena
 from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
 from trainers.evaluate import FightPlayer, GreedyPolicy, entropy_bits, rehearse
 from trainers.learner import Case, Learner, Rehearsal, Session, Stack, State
-from trainers.networks.mlp import Weights
+from trainers.networks.mlp import QNetwork, Weights
 
 FIGHTS: Final = 512
 REHEARSED_FIGHTS: Final = 128
@@ -31,6 +35,14 @@ class CombatDqn:
         arena = _arena(FIGHTS, case, seed)
         weights = cast(Mapping[str, Weights] | None, start)
         return dqn.DoubleDQN(args, arena, steps, seed, OBSERVATION_WIDTH, ACTION_COUNT, weights)
+
+    def learner_from_play(
+        self, case: Case, args: dqn_args.Args, plan: Plan, seed: int, start: State | None, pages: Pages
+    ) -> FromPlay:
+        torch.manual_seed(seed)
+        network = QNetwork(OBSERVATION_WIDTH, args.widths, ACTION_COUNT, args.dueling, args.dropout)
+        weights = cast(Mapping[str, Weights] | None, start)
+        return FromPlay(PlayedDqn(args, plan.conservatism, network, OBSERVATION_WIDTH, weights), plan, seed, pages)
 
     def player(self, case: Case, session: Session) -> FightPlayer:
         policy = GreedyPolicy(session, INPUT, OUTPUT)

@@ -5,14 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms import dqn, dqn_args
+from trainers.algorithms.from_play.double_dqn import PlayedDqn
+from trainers.algorithms.from_play.learner import FromPlay
+from trainers.algorithms.from_play.plan import Pages, Plan
 from trainers.arena import levels
 from trainers.arena.arena import OBSERVATION_WIDTH
 from trainers.arena.rewards import POINTS_PER_REWARD, effective_weights
@@ -51,14 +56,16 @@ class SkillDqn:
 
     def learner(self, case: Case, args: Args, steps: int, seed: int, start: State | None) -> dqn.DoubleDQN:
         """`steps` are environment steps."""
-
-        def network() -> SkillQNetwork:
-            widths, kind = args.widths, (args.dueling, args.dropout)
-            return SkillQNetwork(OBSERVATION_WIDTH, SLOTS, VOCABULARY, ELEMENTS, args.embedding, widths, *kind)
-
         arena = _arena(FIGHTS, case, seed)
         weights = cast(Mapping[str, Weights] | None, start)
-        return dqn.DoubleDQN(args, arena, steps, seed, WIDTH, SLOTS, weights, network)
+        return dqn.DoubleDQN(args, arena, steps, seed, WIDTH, SLOTS, weights, partial(_network, args))
+
+    def learner_from_play(
+        self, case: Case, args: Args, plan: Plan, seed: int, start: State | None, pages: Pages
+    ) -> FromPlay:
+        torch.manual_seed(seed)
+        weights = cast(Mapping[str, Weights] | None, start)
+        return FromPlay(PlayedDqn(args, plan.conservatism, _network(args), WIDTH, weights), plan, seed, pages)
 
     def player(self, case: Case, session: Session) -> FightPlayer:
         strength = levels.strength(case.archetype, case.level, NAME)
@@ -78,6 +85,11 @@ class SkillDqn:
 
     def baseline(self, case: Case) -> None:
         """The opponent is the traditional AI itself."""
+
+
+def _network(args: Args) -> SkillQNetwork:
+    kind = args.dueling, args.dropout
+    return SkillQNetwork(OBSERVATION_WIDTH, SLOTS, VOCABULARY, ELEMENTS, args.embedding, args.widths, *kind)
 
 
 class _Policy:

@@ -54,6 +54,10 @@ class PostgresStore:
             raise
 
     @property
+    def address(self) -> Address:
+        return self._address
+
+    @property
     def connection(self) -> Connection[Any]:
         """For what goes beyond experiences: the tables of models, retention, the doctor. Raises StoreDownError."""
         if self._connection.closed:

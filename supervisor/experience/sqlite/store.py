@@ -41,6 +41,10 @@ class SqliteStore:
         self._connection = connect(path)
 
     @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
     def connection(self) -> sqlite3.Connection:
         """For what goes beyond experiences: the tables of models, retention."""
         return self._connection

@@ -14,7 +14,7 @@ REQUESTS: Mapping[str, str] = {
     "internal_error": "a fault of the server, whose console says more",
     "client_gone": "the client left before its request was whole",
     "body_timeout": "the body did not come in time",
-    "body_too_large": "the body is larger than serving.max_body_kb, unpacked",
+    "body_too_large": "the body is larger than serving.max_body_kb, or experience.max_body_kb, unpacked",
     "unsupported_encoding": "packed in another way than gzip or deflate",
     "broken_encoding": "not whole and valid gzip or deflate",
     "empty_body": "a body is needed",
@@ -59,6 +59,15 @@ ORDERS: Mapping[str, str] = {
     "log_unreadable": "the log cannot be read just now",
     "unreadable": "a file cannot be read just now",
 }
+EXPERIENCES: Mapping[str, str] = {
+    "not_accepted": "this server takes no experiences",
+    "key_too_long": "a key of more than 128 characters",
+    "unsupported_type": "a Content-Type that is none of those described",
+    "unreadable": "nothing in the body could be read as an experience",
+    "too_many_experiences": "more rows than experience.max_waiting_rows",
+    "no_room": "so many rows wait to be stored already",
+    "store_down": "the experience store cannot be written now",
+}
 VERDICTS: Mapping[str, str] = {
     "no_model_file": "the version is a configuration without a model file",
     "missing_file": "its model file is gone",
@@ -79,4 +88,4 @@ VERDICTS: Mapping[str, str] = {
 }
 """Why a version is not taken up (422); whatever was live stays live."""
 
-SAYS: Mapping[str, str] = {**VERDICTS, **REQUESTS, **INFERENCES, **ORDERS}
+SAYS: Mapping[str, str] = {**VERDICTS, **REQUESTS, **INFERENCES, **ORDERS, **EXPERIENCES}

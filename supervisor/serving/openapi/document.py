@@ -8,12 +8,12 @@ from importlib.metadata import version as version_of
 
 import orjson
 
-from supervisor.serving.openapi import oip, orders, own, watching
+from supervisor.serving.openapi import experience, oip, orders, own, watching
 from supervisor.serving.openapi.oip_schemas import oip as oip_schemas
 from supervisor.serving.openapi.pieces import CLIENT_KEY, REQUEST_ID, Described
 from supervisor.serving.openapi.schemas import own as own_schemas
 
-GROUPS: Sequence[Callable[[], Described]] = (own.paths, orders.paths, watching.paths, oip.paths)
+GROUPS: Sequence[Callable[[], Described]] = (own.paths, orders.paths, watching.paths, experience.paths, oip.paths)
 """Each tells its paths, and of each its methods."""
 
 
@@ -34,7 +34,7 @@ def document(max_rows: int) -> Described:
         "servers": [{"url": "/"}],
         "paths": {path: methods for group in GROUPS for path, methods in group().items()},
         "components": {
-            "schemas": {**own_schemas(max_rows), **watching.schemas(), **oip_schemas()},
+            "schemas": {**own_schemas(max_rows), **watching.schemas(), **experience.schemas(), **oip_schemas()},
             "parameters": _parameters(),
             "securitySchemes": {
                 "bearer": {
@@ -58,6 +58,9 @@ def _parameters() -> Described:
         "name": {**_in_path("name", "aggressive.combat_dqn"), "description": "archetype.model_type"},
         CLIENT_KEY: _header(CLIENT_KEY, "Who asks, the same each time: decides which of two versions answers."),
         REQUEST_ID: _header(REQUEST_ID, "By which the outcome of its game may be told."),
+        experience.IDEMPOTENCY_KEY: _header(
+            experience.IDEMPOTENCY_KEY, "Of this body, of its client's own choice: under it, it is stored once."
+        ),
         "version": {**_in_path("version", "v000001"), "description": "In full, or its number."},
         oip.HEAD_LENGTH: {
             "name": oip.HEAD_LENGTH,

@@ -1,0 +1,105 @@
+"""`incumbent collect --live`: plays fights through the inference server, as a game would, for as long as it is let."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from supervisor.commands import jobs
+from supervisor.commands.definitions import definitions, seed_of
+from supervisor.console import percent
+from supervisor.curriculum import level_now
+from supervisor.errors import UsageError
+from supervisor.journal.recovery import known_targets
+from supervisor.search.setup import load_setup
+from supervisor.seeds import derive_seed
+from supervisor.state import TargetState
+from supervisor.tasks import LiveItem, LivePlayed, LiveResult, LiveTask
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """What the command line says. Host and port are the settings' unless given."""
+
+    run_dir: Path
+    config: Path | None
+    targets: Sequence[str]
+    host: str | None
+    port: int | None
+    clients: int
+    fights: int
+    exploration: float
+    rate: float
+    steps: int | None
+    seconds: float | None
+    seed: int | None
+
+
+def play_live(options: LiveOptions) -> int:
+    """0 once it was told to stop or is through; 1 where nothing could be played."""
+    serving = load_setup(options.config, os.environ, {}).settings.serving
+    task = LiveTask(
+        items=tuple(_items(options)),
+        host=options.host or serving.host,
+        port=options.port or serving.port,
+        clients=options.clients,
+        fights=options.fights,
+        exploration=options.exploration,
+        rate=options.rate,
+        steps=options.steps,
+        seconds=options.seconds,
+    )
+    typer.echo(f"Playing {', '.join(item.target for item in task.items)} at {task.host}:{task.port}; Ctrl+C ends it")
+    with _the_players_own_signals():
+        result = jobs.run(jobs.Job("live", task, LiveResult), typer.echo)
+    for played in result.played:
+        typer.echo(_line(played))
+    refused = f", {result.refused:,} put into quarantine" if result.refused else ""
+    typer.echo(f"{result.stored:,} experiences stored{refused} in {result.seconds:.0f} s")
+    return 0 if result.stored else 1
+
+
+def _items(options: LiveOptions) -> Iterator[LiveItem]:
+    known = definitions(options.run_dir, options.config)
+    states = known_targets(options.run_dir) if options.run_dir.is_dir() else {}
+    learning = [key for key, definition in known.items() if definition.from_play]
+    for key in options.targets:
+        if key not in known:
+            raise UsageError(f"{key}: no built-in target; live play is there for {', '.join(learning)}")
+        level = level_now(states.get(key, TargetState()), known[key].level)
+        seed = seed_of(options.run_dir, options.seed)
+        # fights of another start are other fights, unless a seed is given
+        start = 0 if options.seed is not None else int(time.time())
+        yield LiveItem(key, level, derive_seed(seed, "live", key, start))
+
+
+def _line(played: LivePlayed) -> str:
+    versions = [f"{version} {percent(played.score[version])} of {n:,}" for version, n in sorted(played.fights.items())]
+    return f"{played.target}: {played.steps:,} steps, fights won: {', '.join(versions) or 'none has ended'}"
+
+
+@contextmanager
+def _the_players_own_signals() -> Iterator[None]:
+    """Ctrl+C reaches the player, which ends its round; what ends this command ends the player too."""
+
+    def leave(signum: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(0)
+
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, leave),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

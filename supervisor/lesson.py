@@ -1,0 +1,26 @@
+"""A lesson: the experiences that one trial of the continuous cycle learns from. A fact, made durable before it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LESSON_FACT = "lesson"
+CONTINUOUS = "continuous"
+"""Sampler and purpose of the iterations that learn from play."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Of a target's experiences those after `after` and not after `upto` are new to the version that goes on from them;
+    those after `since`, up to `after`, it knows, and draws from again. Positions are as the store writes them."""
+
+    target: str
+    cycle: int
+    since: str
+    after: str
+    upto: str
+    rows: int  # new ones
+    old_rows: int  # those from before
+    width: int  # numbers of a state
+    since_us: int  # older experiences are left out; microseconds since 1970
+    min_priority: float = 0.0

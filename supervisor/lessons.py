@@ -1,0 +1,197 @@
+"""The continuous cycle beside the search: looks into the experience store now and then, and hands out lessons.
+
+A look takes as long as the database does, so a thread of its own does it. The lessons that it comes to are a file
+before the first of them begins: whatever happens, the cycle goes on with the same ones.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.config.continuous import ContinuousSettings
+from supervisor.contract import TrialSpec, as_json, parse
+from supervisor.experience.rows import MICROSECONDS
+from supervisor.experience.store import ExperienceStore
+from supervisor.journal import sealed
+from supervisor.lesson import Lesson
+from supervisor.look import askings, can_learn, look, width_of
+from supervisor.search.target import TargetDefinition
+from supervisor.state import State
+
+FILE_NAME = "cycle.json"
+
+RETRY_S = 10.0
+"""Before the next look where the store did not answer."""
+
+OpenStore = Callable[[], ExperienceStore | None]
+"""None where nothing was ever played."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """`cycle.json`: the number of the last look that got an answer, when it was, and what there was to learn."""
+
+    number: int = 0
+    looked_us: int = 0
+    lessons: Sequence[Lesson] = ()
+
+
+class Lessons:
+    """Hands out the lessons of the present cycle; used from the loop's thread alone."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        settings: ContinuousSettings,
+        definitions: Mapping[str, TargetDefinition],
+        open_store: OpenStore,
+        reader: str,
+        report: Callable[[str, str], None],
+        say: Callable[[str], None],
+        *,
+        once: bool = False,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        now_us: Callable[[], int] = lambda: int(time.time() * MICROSECONDS),
+    ) -> None:
+        """`once`: after one cycle, or a look that found too little, it is `finished`."""
+        self._path = run_dir / FILE_NAME
+        self._settings = settings
+        self._definitions = definitions
+        self._open_store = open_store
+        self._reader = reader
+        self._report = report
+        self._say = say
+        self._once = once
+        self._monotonic_s = monotonic_s
+        self._now_us = now_us
+        self._cycle = _read(self._path)
+        self._next_look_s = float("-inf") if once else self._when_due_s()
+        self._looking: _Look | None = None
+        self._looked = False
+        self._told = ""
+
+    def _when_due_s(self) -> float:
+        """A restart does not bring the next look nearer than the interval after the last one."""
+        interval_s = self._settings.check_interval_s
+        since_s = (self._now_us() - self._cycle.looked_us) / MICROSECONDS
+        return self._monotonic_s() + interval_s - min(max(since_s, 0.0), interval_s)
+
+    @property
+    def searches(self) -> bool:
+        """Whether the search goes on between lessons."""
+        return not self._settings.enabled or self._settings.search
+
+    def finished(self, state: State) -> bool:
+        """Whether the one cycle that was asked for is done."""
+        return self._once and self._looked and self._looking is None and not self._left(state, ())
+
+    def next(self, state: State, seen: State, in_flight: Iterable[TrialSpec]) -> Lesson | None:
+        """The next lesson: `state` is the newest, `seen` what its proposal may know of. Looks when it is time."""
+        if not self._settings.enabled:
+            return None
+        self._take_up()
+        taken = [spec.lesson.target for spec in in_flight if spec.lesson is not None]
+        left = self._left(state, taken)
+        for lesson in left:
+            if width_of(seen.target(lesson.target).incumbent) == lesson.width:
+                return lesson
+        if not left and not taken and self._is_time():
+            self._begin_to_look(state)
+        return None
+
+    def _is_time(self) -> bool:
+        done = self._once and self._looked
+        return not done and self._looking is None and self._monotonic_s() >= self._next_look_s
+
+    def _left(self, state: State, taken: Sequence[str]) -> list[Lesson]:
+        """Of the present cycle's lessons those that nobody has had, as far as this start knows their targets."""
+        return [
+            lesson
+            for lesson in self._cycle.lessons
+            if state.target(lesson.target).cycle < lesson.cycle
+            and lesson.target not in taken
+            and lesson.target in self._definitions
+            and width_of(state.target(lesson.target).incumbent) == lesson.width
+        ]
+
+    def _begin_to_look(self, state: State) -> None:
+        if not all(state.target(key).iterations for key in self._definitions):
+            return  # first of all every target has its default configuration's version
+        if not can_learn(state, self._definitions):
+            self._looked = True
+            return
+        number = max(state.cycle, self._cycle.number) + 1
+        asked = askings(state, self._definitions, number)
+        self._next_look_s = self._monotonic_s() + self._settings.check_interval_s
+        now_us = self._now_us()
+
+        def work() -> Cycle:
+            store = self._open_store() if asked else None
+            if store is None:
+                return Cycle(number, now_us)
+            try:
+                return Cycle(number, now_us, look(store, asked, self._settings, number, self._reader, now_us))
+            finally:
+                store.close()
+
+        self._looking = _Look(work)
+
+    def _take_up(self) -> None:
+        """What a look has found, once it is done."""
+        if self._looking is None or not self._looking.done:
+            return
+        found, error = self._looking.found, self._looking.error
+        if found is not None:  # the disk may be full: then this is done again
+            sealed.write(self._path, as_json(found))
+        self._looking = None
+        if found is None:
+            self._next_look_s = self._monotonic_s() + min(RETRY_S, self._settings.check_interval_s)
+            self._tell(error)
+            return
+        if self._told:
+            self._report("store_answers", "the experience store answers again")
+            self._told = ""
+        self._looked, self._cycle = True, found
+        if found.lessons:
+            rows = sum(lesson.rows for lesson in found.lessons)
+            names = ", ".join(lesson.target for lesson in found.lessons)
+            self._say(f"Cycle {found.number}: {rows:,} new experiences for {names}")
+
+    def _tell(self, error: Exception | None) -> None:
+        """Once per outage; the next look tries again."""
+        if not self._told:
+            self._report("store_silent", f"{error}; nothing is lost, and the next look tries again")
+        self._told = str(error)
+
+
+class _Look:
+    """One look, on a thread of its own."""
+
+    def __init__(self, work: Callable[[], Cycle]) -> None:
+        self._work = work
+        self.found: Cycle | None = None
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._look, name="experience look", daemon=True)
+        self._thread.start()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _look(self) -> None:
+        try:
+            self.found = self._work()
+        except Exception as error:  # whatever it is: the search must not end because of it
+            self.error = error
+
+
+def _read(path: Path) -> Cycle:
+    """The present cycle; the one before the first where the file is missing or not as it was written."""
+    try:
+        return parse(Cycle, sealed.read(path))
+    except (FileNotFoundError, ValueError):
+        return Cycle()

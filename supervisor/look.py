@@ -1,0 +1,132 @@
+"""One look into the experience store: which targets have a lesson now, and of which experiences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from supervisor.config.continuous import ContinuousSettings
+from supervisor.contract import Version
+from supervisor.cycle import Pupil, in_turn, shares
+from supervisor.experience.rows import MICROSECONDS
+from supervisor.experience.store import BEGINNING, ExperienceStore, Position, Reader, Selection
+from supervisor.lesson import Lesson
+from supervisor.search.target import TargetDefinition
+from supervisor.state import State
+
+DAY_US = 86_400 * MICROSECONDS
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a look wants to know of one target: `looked_upto` is how far its lessons went, `learnt_upto` how far those
+    went that are in its incumbent's weights."""
+
+    pupil: Pupil
+    looked_upto: Position
+    learnt_upto: Position
+    width: int
+
+
+def width_of(version: Version | None) -> int | None:
+    """Numbers of a state that a model file is asked with; None where there is no model to go on from."""
+    if version is None or version.interface is None or version.weights_sha256 is None:
+        return None
+    return sum(prod(shape[1:]) for shape in version.interface.inputs.values())
+
+
+def can_learn(state: State, definitions: Mapping[str, TargetDefinition]) -> bool:
+    """Whether any target has a version that could go on from what was played."""
+    return any(
+        definition.from_play and width_of(state.target(key).incumbent) is not None
+        for key, definition in definitions.items()
+    )
+
+
+def askings(state: State, definitions: Mapping[str, TargetDefinition], cycle: int) -> list[Asking]:
+    """The targets whose turn it may be in the cycle."""
+    found: list[Asking] = []
+    for key, definition in sorted(definitions.items()):
+        target = state.target(key)
+        width = width_of(target.incumbent)
+        if definition.from_play and width is not None:
+            assert target.incumbent is not None
+            learnt = target.learnt_upto.get(target.incumbent.name, "")
+            pupil = Pupil(key, definition.frequency, target.cycle)
+            found.append(Asking(pupil, _position(target.looked_upto), _position(learnt), width))
+    due = {pupil.target for pupil in in_turn([asking.pupil for asking in found], cycle)}
+    return [asking for asking in found if asking.pupil.target in due]
+
+
+def look(
+    store: ExperienceStore,
+    asked: Sequence[Asking],
+    settings: ContinuousSettings,
+    cycle: int,
+    reader: str,
+    now_us: int,
+) -> tuple[Lesson, ...]:
+    """The cycle's lessons; none where no target has enough. What they are of stays in the store, for `reader`."""
+    since_us = now_us - settings.experience_lookback_days * DAY_US
+    selections = {
+        asking.pupil.target: Selection(asking.pupil.target, settings.min_priority, since_us, asking.width)
+        for asking in asked
+    }
+    ranges: dict[str, tuple[Position, Position]] = {}
+    pupils: list[Pupil] = []
+    for asking in asked:
+        key = asking.pupil.target
+        selection, newest = selections[key], store.newest(selections[key])
+        looked_upto, learnt_upto = _places(store, asking)
+        if newest is None or newest <= looked_upto:
+            continue
+        if store.count(selection, looked_upto, newest, settings.min_new_experiences) < settings.min_new_experiences:
+            continue
+        count = store.count(selection, learnt_upto, newest, at_most=settings.max_new_experiences)
+        ranges[key] = learnt_upto, newest
+        pupils.append(Pupil(key, asking.pupil.frequency, asking.pupil.last_cycle, count))
+    chosen = shares(pupils, settings.min_new_experiences, settings.max_new_experiences, settings.archetype_balancing)
+    widths = {asking.pupil.target: asking.width for asking in asked}
+    lessons: list[Lesson] = []
+    for share in chosen:
+        key, selection = share.target, selections[share.target]
+        learnt_upto, newest = ranges[key]
+        after = max(learnt_upto, _before(store, selection, newest, share.rows))
+        since = _before(store, selection, after, settings.memory_rows)
+        store.note_reader(Reader(reader, key, since, now_us))
+        rows, old_rows = store.count(selection, after, newest), store.count(selection, since, after)
+        lessons.append(
+            Lesson(
+                target=key,
+                cycle=cycle,
+                since=str(since),
+                after=str(after),
+                upto=str(newest),
+                rows=rows,
+                old_rows=old_rows,
+                width=widths[key],
+                since_us=since_us,
+                min_priority=settings.min_priority,
+            )
+        )
+    return tuple(lessons)
+
+
+def _places(store: ExperienceStore, asking: Asking) -> tuple[Position, Position]:
+    """How far lessons went in this store, and the incumbent's; its beginning where they lie behind the end: another
+    store, or a new file, has taken the place of the one they were of."""
+    newest = store.newest(Selection(asking.pupil.target))
+    if newest is None or newest >= max(asking.looked_upto, asking.learnt_upto):
+        return asking.looked_upto, asking.learnt_upto
+    return BEGINNING, BEGINNING
+
+
+def _position(text: str) -> Position:
+    return Position.parse(text) if text else BEGINNING
+
+
+def _before(store: ExperienceStore, selection: Selection, upto: Position, rows: int) -> Position:
+    """So that as many experiences lie after it, up to `upto`."""
+    found = store.nth(selection, BEGINNING, upto, -(rows + 1)) if upto > BEGINNING else None
+    return found or BEGINNING

@@ -1,0 +1,132 @@
+"""Retention over PostgreSQL, plain and partitioned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+from psycopg import sql
+
+from supervisor.experience.opening import caretaker_of
+from supervisor.experience.postgres.store import open_postgres
+from supervisor.experience.sqlite.columns import COLUMNS, rows_of
+from tests.support.caretaker_conformance import NOW_US, CaretakerConformance, played, retention
+from tests.support.experiences import OTHER, TARGET, numbers, read, write
+from tests.support.postgres import stores
+
+PARTS = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'ml_experience_replay'::regclass"
+
+
+class OnPostgres(CaretakerConformance):
+    @pytest.fixture
+    def url(self, new_store):
+        with new_store() as address:
+            yield address
+
+    @pytest.fixture
+    def store(self, url):
+        opened = open_postgres(url)
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def another(self, url):
+        opened = []
+
+        def open_one():
+            opened.append(open_postgres(url))
+            return opened[-1]
+
+        yield open_one
+        for one in opened:
+            one.close()
+
+    def put_at(self, store, places, rows):
+        columns = sql.SQL(COLUMNS)
+        statement = sql.SQL(
+            "INSERT INTO ml_experience_replay (txid, id, archetype, model_type, {}) VALUES (%s::text::xid8, %s, %s, %s,"
+            " to_timestamp(%s::numeric / 1000000), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        ).format(columns)
+        for place, row in zip(places, rows_of(rows), strict=True):
+            store.connection.execute(statement, (str(place.txid), place.id, *TARGET.split("/"), *row))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    with stores() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def partitioned():
+    with stores("partitioned") as made:
+        yield made
+
+
+class TestPlainLayout(OnPostgres):
+    @pytest.fixture
+    def new_store(self, plain):
+        return plain
+
+
+class TestPartitionedLayout(OnPostgres):
+    @pytest.fixture
+    def new_store(self, partitioned):
+        return partitioned
+
+    @pytest.fixture
+    def parts(self, store):
+        """Tables of the days that the tests remove rows of."""
+        for days_ago in (9, 10):
+            span = self.day(days_ago)
+            store.connection.execute(
+                sql.SQL("CREATE TABLE {} PARTITION OF ml_experience_replay FOR VALUES FROM ({}) TO ({})").format(
+                    sql.Identifier(f"day_{days_ago}"), *(_moment(us) for us in (span.since_us, span.before_us))
+                )
+            )
+        return lambda: sorted(name for (name,) in store.connection.execute(PARTS).fetchall())
+
+    def test_a_day_that_is_all_removed_is_dropped_as_a_whole(self, store, folder, parts):
+        write(store, played(30, 9))
+        write(store, played(30, 10))
+        write(store, played(5, 10, 100), OTHER)
+        assert list(caretaker_of(store).remove(self.day(9), 10)) == [30]
+        assert parts() == ["day_10", "ml_experience_replay_default"]
+        removal = caretaker_of(store).remove(self.day(10), 10)
+        assert list(removal) == [10, 10, 10]
+        assert retention(store, folder).run(NOW_US).cold_rows == 5
+        assert parts() == ["ml_experience_replay_default"]
+
+    def test_a_day_with_rows_that_stay_is_not_dropped(self, store, parts):
+        write(store, played(30, 9))
+        places = [page.last for page in read(store, batch_rows=1)]
+        assert list(caretaker_of(store).remove(self.day(9, upto=places[19]), 100)) == [20]
+        assert numbers(read(store)) == list(range(20, 30))
+        assert "day_9" in parts()
+
+    def test_a_day_that_somebody_holds_is_removed_row_by_row(self, store, another, parts):
+        write(store, played(30, 9))
+        holder = another().connection
+        with holder.transaction():
+            holder.execute("SELECT count(*) FROM day_9")
+            assert list(caretaker_of(store).remove(self.day(9), 10)) == [10, 10, 10]
+        assert "day_9" in parts()
+
+    def test_stopped_anywhere_days_of_their_own_are_neither_lost_nor_there_twice(
+        self, store, folder, monkeypatch, parts
+    ):
+        write(store, played(20, 9))
+        write(store, played(20, 10, 20))
+        for stop in range(1, 100):
+            stopped = self.run_and_stop(store, folder, stop, monkeypatch)
+            there, filed = Counter(numbers(read(store))), Counter(self.named_in_manifest(folder))
+            assert there | filed == Counter(range(40))
+            assert max(filed.values(), default=0) <= 1
+            if not stopped:
+                break
+        assert parts() == ["ml_experience_replay_default"]
+
+
+def _moment(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat()
