@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import psycopg
 import pytest
 
@@ -175,6 +177,7 @@ def test_days_without_a_table_and_rows_in_the_net_are_named_and_repaired():
     with stores("partitioned") as new_store, new_store() as url:
         store = open_postgres(url)
         write(store, numbered(5))
+        partitions.drop_before(store.connection, datetime.date.max)
         missing, net = found(store)
         assert missing.how_much.count(",") == partitions.DAYS_AHEAD
         assert net.how_much.startswith("5 rows of 1 days, 2026-01-01")

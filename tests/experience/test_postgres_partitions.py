@@ -17,6 +17,10 @@ from tests.support.store_conformance import StoreConformance
 DAY = datetime.timedelta(days=1)
 
 
+def ahead() -> list[datetime.date]:
+    return sorted(partitions.ahead(partitions.today()))
+
+
 @pytest.fixture(scope="module")
 def new_store():
     with stores("partitioned") as made:
@@ -67,7 +71,7 @@ def of_days(*days: datetime.date):
 def test_days_of_rows_get_their_tables_and_what_is_far_off_goes_to_the_net(store):
     today = partitions.today()
     write(store, of_days(today, today - DAY, today - 400 * DAY, today, today + 50 * DAY))
-    assert partitions.days(store.connection) == [today - DAY, today]
+    assert partitions.days(store.connection) == [today - DAY, *ahead()]
     assert partitions.in_net(store.connection) == {today - 400 * DAY: 1, today + 50 * DAY: 1}
     assert numbers(read(store)) == [0, 1, 2, 3, 4]
 
@@ -89,14 +93,17 @@ def test_emptying_the_net_moves_its_rows_and_loses_no_place(store):
     places = [page.last for page in read(store, batch_rows=1)]
     assert partitions.empty_net(store.connection) == {today - 40 * DAY: 2, today - 39 * DAY: 1}
     assert partitions.in_net(store.connection) == {}
-    assert partitions.days(store.connection) == [today - 40 * DAY, today - 39 * DAY, today]
+    assert partitions.days(store.connection) == [today - 40 * DAY, today - 39 * DAY, *ahead()]
     assert [page.last for page in read(store, batch_rows=1)] == places
 
 
-def test_days_are_made_ahead_once(store):
+def test_days_are_made_ahead_at_first_and_whenever_rows_come(store, monkeypatch):
     today = partitions.today()
-    assert partitions.make_ahead(store.connection, today) == [today, today + DAY, today + 2 * DAY]
+    assert partitions.days(store.connection) == [today, today + DAY, today + 2 * DAY]
     assert partitions.make_ahead(store.connection, today) == []
+    monkeypatch.setattr(partitions, "today", lambda: today + DAY)
+    write(store, of_days(today))
+    assert partitions.days(store.connection) == [today + number * DAY for number in range(4)]
 
 
 def test_old_days_are_dropped_whole(store):
@@ -110,17 +117,17 @@ def test_old_days_are_dropped_whole(store):
 
 def test_a_day_that_cannot_be_made_now_costs_no_row(store, url, monkeypatch):
     monkeypatch.setattr(partitions, "LOCK_TIMEOUT", "50ms")
-    today = partitions.today()
+    past = partitions.today() - DAY
     with psycopg.connect(url) as reader:
         reader.execute("SELECT count(*) FROM ml_experience_replay_default")
-        write(store, of_days(today))
-    assert partitions.in_net(store.connection) == {today: 1}
+        write(store, of_days(past))
+    assert partitions.in_net(store.connection) == {past: 1}
     assert numbers(read(store)) == [0]
 
 
 def test_two_writers_of_a_new_day_at_once_both_write(url):
     one, other = open_postgres(url), open_postgres(url)
-    today = partitions.today()
+    today = partitions.today() - DAY
     for store, first in ((one, 0), (other, 5)):
         rows = numbered(5, first)
         rows.times[:] = of_days(today).times[0]

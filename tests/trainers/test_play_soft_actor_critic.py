@@ -19,9 +19,7 @@ from trainers.algorithms.sac import Args
 
 CHEAP = 100.0
 ARGS = SacArgs(hidden="32", learning_rate=1.2e-3, learning_rate_end=0.1, tau=0.05)
-PLAN = Plan(
-    new_rows=1500, gradient_steps=200, batch_size=64, gradient_accumulation_steps=1, conservatism=CHEAP
-)
+PLAN = Plan(new_rows=1500, gradient_steps=200, batch_size=64, gradient_accumulation_steps=1, conservatism=CHEAP)
 BEST = 0.5
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from psycopg import Connection, sql
@@ -170,9 +170,8 @@ def _lag(connection: Connection[Any], limits: Limits) -> Iterator[Finding]:
 
 
 def _partitions(connection: Connection[Any], now: date) -> Iterator[Finding]:
-    wanted = {now + timedelta(number) for number in range(partitions.DAYS_AHEAD + 1)}
     cure = "`incumbent store doctor --repair` makes them"
-    if missing := sorted(wanted - set(partitions.days(connection))):
+    if missing := sorted(partitions.ahead(now) - set(partitions.days(connection))):
         yield Finding("days have no table", ", ".join(day.isoformat() for day in missing), cure)
     if lying := partitions.in_net(connection):
         ends = f"{min(lying).isoformat()} to {max(lying).isoformat()}"

@@ -8,8 +8,9 @@ from psycopg import Connection, sql
 
 from supervisor.errors import DamagedStateError, UsageError
 from supervisor.experience.migrations import migrations
+from supervisor.experience.postgres import partitions
 from supervisor.experience.postgres.address import Address
-from supervisor.experience.postgres.connection import connect, told
+from supervisor.experience.postgres.connection import LOCK, connect, told
 from supervisor.experience.postgres.named_sql import script
 from supervisor.experience.store import NotInitialisedError
 
@@ -17,8 +18,6 @@ Layout = Literal["plain", "partitioned", "hypertable"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 FOREIGN = "foreign"
 """The layout of a store whose table of experience somebody else made: it is kept as it is."""
-
-LOCK = 0x696E63756D62656E  # two that make or migrate the store at once follow one another
 
 
 def create(url: str, layout: Layout = "plain") -> str:
@@ -92,6 +91,8 @@ def _create(connection: Connection[Any], layout: Layout) -> str:
         connection.execute(script("layout_hypertable").encode())
     else:
         connection.execute(script(f"layout_{layout}").encode())
+    if made == "partitioned":
+        partitions.make_ahead(connection, partitions.today())
     connection.execute(
         "INSERT INTO ml_experience_store (schema, layout) VALUES (%s, %s)", (migrations("postgres")[-1].number, made)
     )
