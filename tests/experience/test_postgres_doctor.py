@@ -8,14 +8,15 @@ import psycopg
 import pytest
 
 from supervisor.experience.postgres import partitions
-from supervisor.experience.postgres.doctor import Limits, catch_up, doctor, repair
+from supervisor.experience.postgres.doctor import Limits, doctor
+from supervisor.experience.postgres.repair import catch_up
+from supervisor.experience.postgres.schema import migrate
 from supervisor.experience.postgres.store import open_postgres
-from supervisor.experience.store import Reader, Selection
-from tests.support.experiences import NOON_US, TARGET, WIDTH, experiences, numbered, numbers, read, write
+from tests.support.experiences import TARGET, WIDTH, experiences, numbered, numbers, read, write
 from tests.support.postgres import database, running_server, stores
 from tests.support.processes import wait_for
 
-AT_ONCE = Limits(lag_s=-1e12, held_s=-1.0, slot_mb=-1.0)
+AT_ONCE = Limits(held_s=-1.0, slot_mb=-1.0)
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +52,6 @@ def test_nothing_is_wrong_with_a_store_as_it_was_made(store):
     assert found(store) == found(store, Limits()) == []
 
 
-def test_a_reader_that_lags_behind_is_named_with_rows_and_seconds(store):
-    write(store, numbered(10))
-    store.note_reader(Reader("run-1", TARGET, read(store, batch_rows=4)[0].last, NOON_US))
-    store.note_reader(Reader("run-2", TARGET, store.newest(Selection(TARGET)), NOON_US))
-    finding = only(store)
-    assert "run-1" in finding.what
-    assert finding.how_much.startswith("by 6 rows")
-    assert found(store, Limits(lag_s=1e12)) == []
-
-
 def test_who_holds_the_horizon_is_named_with_what_it_does(store, url):
     slow = psycopg.connect(url, application_name="a-game")
     slow.execute("CREATE TEMP TABLE mine (n int)")
@@ -68,8 +59,8 @@ def test_who_holds_the_horizon_is_named_with_what_it_does(store, url):
     finding = only(store)
     assert f"process {slow.info.backend_pid} (a-game, idle in transaction" in finding.what
     assert "CREATE TEMP TABLE" in finding.what
-    assert "3 rows are held back" in finding.how_much
-    store.connection.execute(finding.cure.split(", or ")[1].encode())
+    assert "holds 3 rows back" in finding.what
+    store.connection.execute(finding.cure.encode())
     wait_for("it has ended", lambda: found(store) == [])
     slow.close()
     assert numbers(read(store)) == [0, 1, 2]
@@ -83,34 +74,36 @@ def test_a_prepared_transaction_that_was_forgotten_is_named(store, url):
         write(store, numbered(3))
         finding = only(store)
         assert "prepared transaction forgotten of tester" in finding.what
-        assert "3 rows are held back" in finding.how_much
-        other.execute("ROLLBACK PREPARED 'forgotten'")
+        assert "holds 3 rows back" in finding.what
+        other.execute(finding.cure.encode())
     assert found(store) == []
 
 
 def test_a_replication_slot_that_nobody_uses_is_named(store):
     store.connection.execute("SELECT pg_create_physical_replication_slot('forgotten', true)")
     try:
-        assert "slot forgotten (nobody uses it)" in only(store).what
+        finding = only(store)
+        assert "slot forgotten (nobody uses it)" in finding.what
     finally:
         store.connection.execute("SELECT pg_drop_replication_slot('forgotten')")
+    assert finding.cure == "SELECT pg_drop_replication_slot('forgotten')"
 
 
 def test_states_of_another_length_are_counted_by_target(store):
     write(store, numbered(10))
     write(store, experiences(2, width=WIDTH + 1))
     finding = only(store)
-    assert TARGET in finding.what
-    assert finding.how_much == f"2 rows of {WIDTH + 1} where {WIDTH} numbers are usual"
+    assert f"{TARGET}: 2 rows have states of {WIDTH + 1} numbers where most have {WIDTH}" in finding.what
+    store.connection.execute(finding.cure.encode())
+    assert found(store) == []
+    assert numbers(read(store)) == list(range(10))
 
 
 def test_missing_indexes_are_named_and_the_cure_is_one(store):
     store.connection.execute("DROP INDEX ml_experience_replay_target, ml_experience_replay_timestamp")
     findings = found(store)
-    assert [finding.what for finding in findings] == [
-        "no index on (archetype, model_type, txid, id)",
-        "no index on timestamp",
-    ]
+    assert [finding.code for finding in findings] == ["missing_index"] * 2
+    assert "(archetype, model_type, txid, id)" in findings[0].what
     for finding in findings:
         store.connection.execute(finding.cure.encode())
     assert found(store) == []
@@ -123,20 +116,24 @@ def test_several_active_versions_in_a_table_without_the_index_are_named(store):
         " VALUES ('mage', 'skill_dqn', '1', '', true), ('mage', 'skill_dqn', '2', '', true)"
     )
     several, no_index = found(store)
-    assert ("mage/skill_dqn" in several.what, several.how_much) == (True, "2 versions")
-    store.connection.execute("UPDATE ml_model_versions SET active = false WHERE version = '1'")
-    store.connection.execute(no_index.cure.encode())
+    assert "2 versions of mage/skill_dqn" in several.what
+    for finding in (several, no_index):
+        store.connection.execute(finding.cure.encode())
     assert found(store) == []
+    [left] = store.connection.execute("SELECT version FROM ml_model_versions WHERE active").fetchall()
+    assert left == ("2",)
 
 
-def test_a_table_restored_from_a_busier_server_is_named_and_repaired_without_moving_a_row(store):
+def test_a_table_restored_from_a_busier_server_is_named_and_repaired_without_moving_a_row(store, url):
     write(store, numbered(5))
     ahead = "UPDATE ml_experience_replay SET txid = (pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 3000"
     store.connection.execute(f"{ahead} + id)::text::xid8".encode())
     assert read(store) == []
     finding = only(store)
-    assert "5 rows, up to 3,00" in finding.how_much
-    repair(store.connection, partitions.today())
+    assert "5 rows" in finding.what
+    assert "up to 3,00" in finding.what
+    assert finding.cure == "incumbent store migrate"
+    migrate(url)
     assert found(store) == []
     write(store, numbered(5, 5))
     pages = read(store, batch_rows=1)
@@ -148,7 +145,7 @@ def test_catching_up_stops_at_what_it_may(store):
     write(store, numbered(5))
     store.connection.execute("UPDATE ml_experience_replay SET txid = '4000000000'")
     assert catch_up(store.connection, at_most=500) == 500
-    assert "transactions ahead" in only(store).how_much
+    assert only(store).code == "ahead"
 
 
 def test_a_table_without_txid_is_named_as_unsafe():
@@ -159,17 +156,13 @@ def test_a_table_without_txid_is_named_as_unsafe():
                 " state bytea, reward real, next_state bytea, done boolean)"
             )
         store = open_postgres(url)
-        what = [finding.what for finding in found(store)]
-        assert "no column txid" in what[0]
+        assert [finding.code for finding in found(store)] == ["no_txid", "no_timestamp", "missing_index"]
         for finding in found(store)[:2]:
-            store.connection.execute(finding.cure.split(", then")[0].encode())
+            store.connection.execute(finding.cure.encode())
         store.close()
         store = open_postgres(url)
         assert store.table.has_txid
-        assert [finding.what for finding in found(store)] == [
-            "no index on (archetype, model_type, txid, id)",
-            "no index on timestamp",
-        ]
+        assert [finding.code for finding in found(store)] == ["missing_index"] * 2
         store.close()
 
 
@@ -179,9 +172,10 @@ def test_days_without_a_table_and_rows_in_the_net_are_named_and_repaired():
         write(store, numbered(5))
         partitions.drop_before(store.connection, datetime.date.max)
         missing, net = found(store)
-        assert missing.how_much.count(",") == partitions.DAYS_AHEAD
-        assert net.how_much.startswith("5 rows of 1 days, 2026-01-01")
-        repair(store.connection, partitions.today())
+        assert all(day.isoformat() in missing.what for day in partitions.ahead(partitions.today()))
+        assert net.what.startswith("5 rows of 1 days (2026-01-01")
+        assert missing.cure == net.cure == "incumbent store migrate"
+        migrate(url)
         assert found(store) == []
         assert numbers(read(store)) == [0, 1, 2, 3, 4]
         store.close()
