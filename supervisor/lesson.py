@@ -11,8 +11,8 @@ CONTINUOUS = "continuous"
 
 @dataclass(frozen=True)
 class Lesson:
-    """Of a target's experiences those after `after` and not after `upto` are new; those after `since`, up to `after`,
-    were there before and are drawn from again. Positions are as the store writes them."""
+    """Of a target's experiences those after `after` and not after `upto` are new to the version that goes on from them;
+    those after `since`, up to `after`, it knows, and draws from again. Positions are as the store writes them."""
 
     target: str
     cycle: int

@@ -20,10 +20,12 @@ DAY_US = 86_400 * MICROSECONDS
 
 @dataclass(frozen=True)
 class Asking:
-    """What a look wants to know of one target."""
+    """What a look wants to know of one target: `looked_upto` is how far its lessons went, `learnt_upto` how far those
+    went that are in its incumbent's weights."""
 
     pupil: Pupil
-    after: Position
+    looked_upto: Position
+    learnt_upto: Position
     width: int
 
 
@@ -49,8 +51,10 @@ def askings(state: State, definitions: Mapping[str, TargetDefinition], cycle: in
         target = state.target(key)
         width = width_of(target.incumbent)
         if definition.from_play and width is not None:
-            after = Position.parse(target.learnt_upto) if target.learnt_upto else BEGINNING
-            found.append(Asking(Pupil(key, definition.frequency, target.cycle), after, width))
+            assert target.incumbent is not None
+            learnt = target.learnt_upto.get(target.incumbent.name, "")
+            pupil = Pupil(key, definition.frequency, target.cycle)
+            found.append(Asking(pupil, _position(target.looked_upto), _position(learnt), width))
     due = {pupil.target for pupil in in_turn([asking.pupil for asking in found], cycle)}
     return [asking for asking in found if asking.pupil.target in due]
 
@@ -73,48 +77,56 @@ def look(
     pupils: list[Pupil] = []
     for asking in asked:
         key = asking.pupil.target
-        after, newest = _learnt_upto(store, asking), store.newest(selections[key])
-        if newest is None or newest <= after:
+        selection, newest = selections[key], store.newest(selections[key])
+        looked_upto, learnt_upto = _places(store, asking)
+        if newest is None or newest <= looked_upto:
             continue
-        count = store.count(selections[key], after, newest, at_most=settings.max_new_experiences)
-        ranges[key] = after, newest
+        if store.count(selection, looked_upto, newest, settings.min_new_experiences) < settings.min_new_experiences:
+            continue
+        count = store.count(selection, learnt_upto, newest, at_most=settings.max_new_experiences)
+        ranges[key] = learnt_upto, newest
         pupils.append(Pupil(key, asking.pupil.frequency, asking.pupil.last_cycle, count))
     chosen = shares(pupils, settings.min_new_experiences, settings.max_new_experiences, settings.archetype_balancing)
-    by_target = {asking.pupil.target: asking for asking in asked}
+    widths = {asking.pupil.target: asking.width for asking in asked}
     lessons: list[Lesson] = []
     for share in chosen:
-        asking, selection = by_target[share.target], selections[share.target]
-        after, newest = ranges[share.target]
-        upto = store.nth(selection, after, newest, share.rows)
-        if upto is None:
-            continue  # somebody removed rows meanwhile
+        key, selection = share.target, selections[share.target]
+        learnt_upto, newest = ranges[key]
+        after = max(learnt_upto, _before(store, selection, newest, share.rows))
         since = _before(store, selection, after, settings.memory_rows)
-        store.note_reader(Reader(reader, share.target, since, now_us))
+        store.note_reader(Reader(reader, key, since, now_us))
+        rows, old_rows = store.count(selection, after, newest), store.count(selection, since, after)
         lessons.append(
             Lesson(
-                share.target,
-                cycle,
-                str(since),
-                str(after),
-                str(upto),
-                share.rows,
-                store.count(selection, since, after),
-                asking.width,
-                since_us,
-                settings.min_priority,
+                target=key,
+                cycle=cycle,
+                since=str(since),
+                after=str(after),
+                upto=str(newest),
+                rows=rows,
+                old_rows=old_rows,
+                width=widths[key],
+                since_us=since_us,
+                min_priority=settings.min_priority,
             )
         )
     return tuple(lessons)
 
 
-def _learnt_upto(store: ExperienceStore, asking: Asking) -> Position:
-    """Where the target stands in this store; at its beginning where its place lies behind the end: another store, or
-    a new file, has taken the place of the one it learnt from."""
+def _places(store: ExperienceStore, asking: Asking) -> tuple[Position, Position]:
+    """How far lessons went in this store, and the incumbent's; its beginning where they lie behind the end: another
+    store, or a new file, has taken the place of the one they were of."""
     newest = store.newest(Selection(asking.pupil.target))
-    return asking.after if newest is None or newest >= asking.after else BEGINNING
+    if newest is None or newest >= max(asking.looked_upto, asking.learnt_upto):
+        return asking.looked_upto, asking.learnt_upto
+    return BEGINNING, BEGINNING
 
 
-def _before(store: ExperienceStore, selection: Selection, after: Position, rows: int) -> Position:
-    """So that as many old experiences lie after it as a training's memory holds."""
-    found = store.nth(selection, BEGINNING, after, -(rows + 1)) if after > BEGINNING else None
+def _position(text: str) -> Position:
+    return Position.parse(text) if text else BEGINNING
+
+
+def _before(store: ExperienceStore, selection: Selection, upto: Position, rows: int) -> Position:
+    """So that as many experiences lie after it, up to `upto`."""
+    found = store.nth(selection, BEGINNING, upto, -(rows + 1)) if upto > BEGINNING else None
     return found or BEGINNING

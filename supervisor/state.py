@@ -31,7 +31,8 @@ class TargetState:
     versions: Mapping[str, Version] = field(default_factory=dict)
     history: tuple[str, ...] = ()  # names of the versions that were incumbent, oldest first, without the present one
     rolled_back: tuple[str, ...] = ()
-    learnt_upto: str = ""  # position of the last experience that it has learnt from
+    looked_upto: str = ""  # position of the last experience that a lesson was of, whatever came of it
+    learnt_upto: Mapping[str, str] = field(default_factory=dict)  # by version: of the last that is in its weights
     cycle: int = 0  # the last cycle it had a lesson in
 
     @property
@@ -115,15 +116,25 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
         versions=versions,
         history=history,
         rolled_back=tuple(sorted({*target.rolled_back, *record.rollbacks})),
-        learnt_upto=_learnt_upto(target, record),
+        looked_upto=_looked_upto(target, record),
+        learnt_upto=_learnt_upto(target, record, made),
         cycle=record.lesson.cycle if record.lesson is not None else target.cycle,
     )
 
 
-def _learnt_upto(target: TargetState, record: Record) -> str:
-    """A trial that came to nothing has learnt nothing: the next lesson has its experiences again."""
-    learnt = record.lesson is not None and record.status is Status.COMPLETE
-    return record.lesson.upto if learnt and record.lesson is not None else target.learnt_upto
+def _looked_upto(target: TargetState, record: Record) -> str:
+    """A trial that came to nothing has seen nothing."""
+    if record.lesson is None or record.status is not Status.COMPLETE:
+        return target.looked_upto
+    return record.lesson.upto
+
+
+def _learnt_upto(target: TargetState, record: Record, made: Version | None) -> Mapping[str, str]:
+    """What a version has learnt from play it has from its lesson, or from the version whose weights it started from."""
+    if made is None or made.name in target.learnt_upto:
+        return target.learnt_upto
+    upto = record.lesson.upto if record.lesson is not None else target.learnt_upto.get(record.start or "", "")
+    return {**target.learnt_upto, made.name: upto} if upto else target.learnt_upto
 
 
 def _incumbent_after(target: TargetState, record: Record, versions: Mapping[str, Version]) -> Version | None:

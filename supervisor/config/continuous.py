@@ -35,9 +35,9 @@ class ContinuousSettings(Section):
     check_interval_s: float = Field(default=300.0, gt=0.0)
     """Seconds between looks for new experiences. Each look is a cycle."""
     min_new_experiences: Positive = 1000
-    """New ones of a target without which a cycle leaves it out."""
+    """Of a target since its last lesson, without which a cycle leaves it out."""
     max_new_experiences: Positive = 262144
-    """Of a target in one cycle; what is more waits for the next."""
+    """That a lesson is of: the newest, of those that the version in production has not learnt from."""
     experience_lookback_days: Positive = 7
     """Older experiences are not learnt from."""
     min_priority: float = Field(default=0.0, ge=0.0)

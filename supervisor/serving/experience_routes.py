@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
-from supervisor.experience.intake.intake import Intake
-from supervisor.experience.intake.reading import CONTENT_TYPES, JSON, TooManyRowsError
-from supervisor.experience.intake.refusals import UnreadableError
-from supervisor.experience.intake.writer import NoRoomError
-from supervisor.experience.store import StoreDownError
+from supervisor.experience.intake import messages
+from supervisor.experience.intake.intake import Intake, NotTakenError
+from supervisor.experience.intake.reading import CONTENT_TYPES, JSON
 from supervisor.serving.arms import CLIENT_KEY
 from supervisor.serving.bodies import whole_body
 from supervisor.serving.doors import Doors
@@ -49,8 +46,10 @@ class ExperienceRoutes:
         body = await whole_body(request, replace(self._options, max_body_kb=most_kb))
         if not body:
             raise ApiError(400, "empty_body", "the body is empty: send experiences")
-        with _told():
+        try:
             taken = await self._intake.take(body, kind, client, key)
+        except NotTakenError as error:
+            raise _told(error) from error
         stored = taken.stored
         return JSONResponse(
             {
@@ -62,20 +61,18 @@ class ExperienceRoutes:
         )
 
 
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """What keeps a body from being taken, as an answer; of the store no more than that it is down."""
-    try:
-        yield
-    except UnreadableError as error:
-        raise ApiError(422, "unreadable", f"nothing in the body is an experience: {error}") from error
-    except TooManyRowsError as error:
-        raise ApiError(413, "too_many_experiences", str(error)) from error
-    except NoRoomError as error:
-        raise ApiError(503, "no_room", f"{error}; send it again", LATER) from error
-    except StoreDownError as error:
+def _told(error: NotTakenError) -> ApiError:
+    """Of the store no more than that it is down."""
+    if error.why == messages.UNREADABLE:
+        return ApiError(422, "unreadable", f"nothing in the body is an experience: {error}")
+    if error.why == messages.TOO_MANY_ROWS:
+        return ApiError(413, "too_many_experiences", str(error))
+    if error.why == messages.NO_ROOM:
+        return ApiError(503, "no_room", f"{error}; send it again", LATER)
+    if error.why == messages.STORE_DOWN:
         told = "the experience store cannot be written now; keep this and send it again"
-        raise ApiError(503, "store_down", told, LATER) from error
+        return ApiError(503, "store_down", told, LATER)
+    return ApiError(500, "internal_error", "a fault of the server; its console says more")
 
 
 def _client(request: Request) -> str:
@@ -96,4 +93,4 @@ async def drained(intake: Intake) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await asyncio.to_thread(intake.close)
+        await intake.close()

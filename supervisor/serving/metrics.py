@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from supervisor.experience.intake.writer import Writer
+from supervisor.experience.intake.intake import Intake
 from supervisor.serving.batching import Batcher
 from supervisor.serving.desk import Desk
 from supervisor.serving.experience_metrics import experience_metrics
@@ -41,10 +41,10 @@ class ServerMetrics(Collector):
     """Looks at the counts when it is asked."""
 
     def __init__(
-        self, slots: Slots, batcher: Batcher, desk: Desk, connections: Callable[[], int], writer: Writer
+        self, slots: Slots, batcher: Batcher, desk: Desk, connections: Callable[[], int], intake: Intake
     ) -> None:
         self._slots, self._batcher, self._desk, self._connections = slots, batcher, desk, connections
-        self._writer = writer
+        self._intake = intake
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -78,7 +78,7 @@ class ServerMetrics(Collector):
         yield full
         yield from self._of_requests(live)
         yield from watch_metrics([(slot, slot.live) for slot in self._slots if slot.live is not None])
-        yield from experience_metrics(self._writer)
+        yield from experience_metrics(self._intake.state)
 
     def _of_requests(self, live: list[tuple[str, Served]]) -> Iterator[Metric]:
         """Of the live version: they begin anew with it."""

@@ -21,7 +21,6 @@ from supervisor.contract import Interface
 from supervisor.errors import DamagedStateError, TryAgainError
 from supervisor.experience.intake.intake import Intake
 from supervisor.experience.intake.options import IntakeOptions
-from supervisor.experience.opening import open_store
 from supervisor.journal.identity import RunIdentity, load_identity
 from supervisor.notify import Notifier
 from supervisor.serving.app import Service, build_app
@@ -98,9 +97,7 @@ def run_server(
     with opened(options) as doors:
         notifier.starting(f"loading the models of {run_dir}")
         service = _wired(run_dir, options, watched or WatchOptions(), taking or IntakeOptions(), doors, announce)
-        server = DrainingServer(
-            _configured(service), notifier, lambda: _status(run_dir, service), service.intake.writer.hurry
-        )
+        server = DrainingServer(_configured(service), notifier, lambda: _status(run_dir, service), service.intake.hurry)
         try:
             server.run(sockets=doors.listeners)
         except SystemExit as error:  # uvicorn's word for a start that failed; its code means something else to us
@@ -124,7 +121,7 @@ def _wired(
     engine = Engine(Catalogue(run_dir), options, watch, announce, _now_text, room)
     batcher = Batcher(options.max_in_flight, options.max_rows)
     desk = Desk(engine.slots, batcher, options)
-    intake = Intake(taking, partial(open_store, taking.url, run_dir), partial(_loaded, engine.slots), announce)
+    intake = Intake(taking, run_dir, partial(_loaded, engine.slots), announce)
 
     def ready() -> None:
         # What is there now stays. Looking at it again and again would stop the event loop for 15 ms each time.
@@ -141,7 +138,7 @@ def _wired(
         options=options,
         identity=lambda: _identity(run_dir),
         ready=ready,
-        measured=ServerMetrics(engine.slots, batcher, desk, lambda: doors.connections, intake.writer).text,
+        measured=ServerMetrics(engine.slots, batcher, desk, lambda: doors.connections, intake).text,
         watch=watch,
         watchman=Watchman(engine, watch, announce),
         shadows=Shadows(engine, announce, _now_text),
@@ -167,9 +164,8 @@ def _configured(service: Service) -> uvicorn.Config:
     )
 
 
-def _loaded(slots: Slots, target: str) -> Interface | None:
-    slot = slots.get(target)
-    return None if slot is None or slot.live is None else slot.live.session.interface
+def _loaded(slots: Slots) -> dict[str, Interface]:
+    return {slot.target: slot.live.session.interface for slot in slots if slot.live is not None}
 
 
 def _status(run_dir: Path, service: Service) -> str:

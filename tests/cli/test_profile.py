@@ -41,7 +41,7 @@ def test_watched_methods_are_themselves_again():
 
 @pytest.mark.parametrize("model_type", ["combat_dqn", "movement_ppo"])
 def test_the_parts_add_up_to_the_time_and_each_that_must_be_there_is(tmp_path, model_type):
-    answer = call("profile", "--run-dir", str(tmp_path), "--model-type", model_type, "--seconds", "1", "--json")
+    answer = call("profile", "--run-dir", str(tmp_path), "--model-type", model_type, "--seconds", "3", "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
     assert set(found["parts"]) == set(PARTS)

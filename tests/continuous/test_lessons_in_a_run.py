@@ -18,12 +18,15 @@ from supervisor.experience.sqlite.store import SqliteStore
 from supervisor.journal import durable
 from supervisor.journal.events import EVENTS_NAME
 from supervisor.journal.log import read_log
+from supervisor.lesson import Lesson
 from supervisor.lessons import FILE_NAME
 from supervisor.search.fold import value_of
+from supervisor.state import State, fold_all
 from tests.support import pupil
 from tests.support.experiences import experiences
 from tests.support.experiences import write as write_rows
 from tests.support.pupil import TARGETS, WIDTH, pupils
+from tests.support.records import make_promotion, make_record
 from tests.support.small_run import SmallRun, comparable
 from trainers import worker
 
@@ -74,30 +77,54 @@ def test_what_was_played_is_learnt_from_proven_and_promoted(tmp_path):
     assert line.decision.reason is Reason.PROVEN
     assert state.target(A).incumbent.name == line.version
     assert state.target(A).incumbent.params == state.target(A).versions["v000001"].params
-    assert state.target(A).learnt_upto == line.lesson.upto
+    assert state.target(A).learnt_upto == {line.version: line.lesson.upto}
     assert state.target(B).incumbent.name == "v000002"
     assert any("Cycle 1: 1,500 new experiences for aggressive/pupil" in said for said in run.said)
 
 
-def test_what_was_learnt_from_once_is_not_learnt_from_again(tmp_path):
+def test_what_is_in_the_incumbents_weights_is_not_learnt_from_again(tmp_path):
     run = learner(tmp_path / "run")
-    played(run.run_dir, A, 300)
+    played(run.run_dir, A, 1500)
     run.run(100, one_cycle=True)
     run.run(100, one_cycle=True)
     played(run.run_dir, A, 150)
     run.run(100, one_cycle=True)
-    assert [line.lesson.rows for line in lesson_lines(run)] == [300, 150]
+    assert lesson_lines(run)[0].promoted
+    assert [line.lesson.rows for line in lesson_lines(run)] == [1500, 150]
     assert [line.lesson.cycle for line in lesson_lines(run)] == [1, 3]
 
 
-def test_a_worse_one_is_not_promoted_and_its_experiences_count_as_learnt(tmp_path):
+def test_a_worse_one_is_not_promoted_and_what_it_learnt_is_learnt_again_with_what_came_since(tmp_path):
     run = learner(tmp_path / "run")
     played(run.run_dir, A, 1000, reward=-1.0)
     state = run.run(100, one_cycle=True)
-    (line,) = lesson_lines(run)
-    assert line.decision.outcome is not Outcome.PROMOTE
     assert state.target(A).incumbent.name == "v000001"
-    assert state.target(A).learnt_upto == line.lesson.upto
+    assert (state.target(A).looked_upto, state.target(A).learnt_upto) == (lesson_lines(run)[0].lesson.upto, {})
+    run.run(100, one_cycle=True)
+    assert len(lesson_lines(run)) == 1
+    played(run.run_dir, A, 3000)
+    run.run(100, one_cycle=True)
+    first, second = lesson_lines(run)
+    assert first.decision.outcome is not Outcome.PROMOTE
+    assert (second.lesson.rows, second.promoted) == (4000, True)
+
+
+def test_a_version_has_learnt_what_the_one_it_started_from_had_and_one_from_scratch_nothing():
+    lesson = Lesson(A, 1, "0:0", "0:0", "0:300", 300, 0, WIDTH, 0)
+    taught = make_promotion(1, A, lesson=lesson, purpose="continuous")
+    line = [
+        taught,
+        make_promotion(2, A, start="v000001"),
+        make_promotion(3, A, start=None),
+        make_promotion(4, A, start="v000002"),
+        make_promotion(5, A, lesson=replace(lesson, cycle=2, upto="0:900"), start="v000004"),
+        make_record(6, A, lesson=replace(lesson, cycle=3, upto="0:1000")),
+        make_record(7, A, lesson=replace(lesson, cycle=4, upto="0:2000"), status=Status.FAILED, win_rate=None),
+    ]
+    target = fold_all(State(), line).target(A)
+    first, later = "0:300", "0:900"
+    assert target.learnt_upto == {"v000001": first, "v000002": first, "v000004": first, "v000005": later}
+    assert (target.looked_upto, target.cycle) == ("0:1000", 4)
 
 
 def test_the_gain_that_must_be_proven_is_the_cycles_own(tmp_path):
@@ -257,9 +284,9 @@ def test_a_store_that_cannot_be_read_is_told_once_and_does_not_end_the_search(tm
 
 def test_a_damaged_cycle_file_costs_a_look_and_nothing_else(tmp_path):
     run = learner(tmp_path / "run")
-    played(run.run_dir, A, 300)
+    played(run.run_dir, A, 1500)
     run.run(100, one_cycle=True)
     (run.run_dir / FILE_NAME).write_text('{"number": 7')
     played(run.run_dir, A, 200)
     run.run(100, one_cycle=True)
-    assert [(line.lesson.cycle, line.lesson.rows) for line in lesson_lines(run)] == [(1, 300), (2, 200)]
+    assert [(line.lesson.cycle, line.lesson.rows) for line in lesson_lines(run)] == [(1, 1500), (2, 200)]

@@ -26,14 +26,11 @@ def incumbent(width=WIDTH, weights="b" * 64):
     return Version("v000001", 1, {}, "a" * 64, weights, shapes)
 
 
-def state(**learnt):
-    """Of both targets, with where they stand by archetype."""
-    return State(
-        targets={
-            key: TargetState(iterations=1, incumbent=incumbent(), learnt_upto=learnt.get(key.split("/")[0], ""))
-            for key in (A, B)
-        }
-    )
+def state(looked="", learnt=""):
+    """Of both targets, with how far the lessons of one of them went, and those of its incumbent."""
+    both = {key: TargetState(iterations=1, incumbent=incumbent()) for key in (A, B)}
+    both[B] = replace(both[B], looked_upto=looked, learnt_upto={"v000001": learnt, "v000000": "0:1"} if learnt else {})
+    return State(targets=both)
 
 
 @pytest.fixture
@@ -56,24 +53,37 @@ def test_a_state_is_as_wide_as_all_inputs_together_and_without_weights_nothing_c
     assert not can_learn(state(), {A: definition(A)})
 
 
-def test_a_target_with_enough_new_rows_has_a_lesson_of_the_oldest_of_them(store):
+def between(store, one, other):
+    return numbers(read(store, Selection(B), after=Position.parse(one), upto=Position.parse(other)))
+
+
+def test_a_target_with_enough_new_rows_has_a_lesson_of_the_newest_of_them(store):
     write(store, numbered(99), A)
     write(store, numbered(1000), B)
     (lesson,) = lessons(store)
-    assert (lesson.target, lesson.cycle, lesson.rows, lesson.width) == (B, 1, 300, WIDTH)
-    selection = Selection(B)
-    new = read(store, selection, after=Position.parse(lesson.after), upto=Position.parse(lesson.upto))
-    assert numbers(new) == list(range(300))
+    assert (lesson.target, lesson.cycle, lesson.rows, lesson.old_rows, lesson.width) == (B, 1, 300, 700, WIDTH)
+    assert between(store, lesson.after, lesson.upto) == list(range(700, 1000))
+    assert between(store, lesson.since, lesson.after) == list(range(700))
 
 
-def test_the_next_lesson_goes_on_where_the_last_ended_and_knows_what_came_before(store):
+def test_a_lesson_goes_on_where_the_incumbent_has_learnt_to_and_knows_what_came_before(store):
     write(store, numbered(3000), B)
-    place = read(store, Selection(B), batch_rows=1500)[0].last
-    (lesson,) = lessons(store, known=state(mage=str(place)))
-    bounds = [Position.parse(text) for text in (lesson.since, lesson.after, lesson.upto)]
-    assert numbers(read(store, Selection(B), after=bounds[0], upto=bounds[1])) == list(range(1500 - 1024, 1500))
-    assert numbers(read(store, Selection(B), after=bounds[1], upto=bounds[2])) == list(range(1500, 1800))
-    assert [(reader.name, reader.target, reader.position) for reader in store.readers()] == [("run", B, bounds[0])]
+    place = str(read(store, Selection(B), batch_rows=2800)[0].last)
+    (lesson,) = lessons(store, known=state(looked=place, learnt=place))
+    assert between(store, lesson.since, lesson.after) == list(range(2800 - 1024, 2800))
+    assert between(store, lesson.after, lesson.upto) == list(range(2800, 3000))
+    assert (lesson.rows, lesson.old_rows) == (200, 1024)
+    assert [(reader.name, reader.target, str(reader.position)) for reader in store.readers()] == [
+        ("run", B, lesson.since)
+    ]
+
+
+def test_what_a_rejected_one_has_learnt_is_learnt_again_with_what_came_since(store):
+    write(store, numbered(250), B)
+    place = [str(page.last) for page in read(store, Selection(B), batch_rows=50)]
+    (lesson,) = lessons(store, known=state(looked=place[2], learnt=place[0]))
+    assert between(store, lesson.after, lesson.upto) == list(range(50, 250))
+    assert lessons(store, known=state(looked=place[3], learnt=place[0])) == ()  # too little came since
 
 
 def test_old_rows_poor_rows_and_rows_of_another_model_are_none_to_learn_from(store):
@@ -84,20 +94,20 @@ def test_old_rows_poor_rows_and_rows_of_another_model_are_none_to_learn_from(sto
     chosen = SMALL.model_copy(update={"min_priority": 1.0})
     (lesson,) = lessons(store, chosen)
     selection = Selection(B, lesson.min_priority, lesson.since_us, lesson.width)
-    assert store.count(selection, BEGINNING, Position.parse(lesson.upto)) == lesson.rows == 300
+    assert lesson.rows + lesson.old_rows == store.count(selection, BEGINNING, Position.parse(lesson.upto)) > 300
 
 
 def test_a_store_in_anothers_place_is_learnt_from_its_beginning(store):
     write(store, numbered(200), B)
     for place in ("0:100000", "812:7"):
-        (lesson,) = lessons(store, known=state(mage=place))
+        (lesson,) = lessons(store, known=state(looked=place, learnt=place))
         assert (lesson.after, lesson.rows) == ("0:0", 200)
 
 
 def test_nothing_new_is_no_lesson(store):
     assert lessons(store) == ()
     write(store, numbered(200), B)
-    assert lessons(store, known=state(mage=str(store.newest(Selection(B))))) == ()
+    assert lessons(store, known=state(looked=str(store.newest(Selection(B))))) == ()
 
 
 def test_a_medium_target_is_asked_for_in_every_third_cycle():

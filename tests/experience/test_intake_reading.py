@@ -219,10 +219,10 @@ def test_without_a_model_the_first_row_says_how_wide_a_state_is() -> None:
 
 
 def test_a_model_that_is_loaded_later_says_it_from_then_on() -> None:
-    loaded: list[Interface] = []
+    loaded: list[Form] = []
     known = Forms([TARGET], lambda _: loaded[0] if loaded else None)
     assert read(lines(row()), known=known).rows == 1
-    loaded.append(Interface({"state": (0, 4), "grid": (0, 2, 3)}, {"q_values": (0, 3)}))
+    loaded.append(Form(10, choices=3, controls=0))
     assert refusal(read(lines(row()), known=known))[0] == refusals.WRONG_WIDTH
     assert read(lines(row(action=2, state=[1] * 10, next_state=[1] * 10)), known=known).rows == 1
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from supervisor.experience.intake import frame
@@ -45,6 +46,15 @@ def folder(tmp_path: Path) -> ServedFolder:
 @pytest.fixture
 def server(folder: ServedFolder) -> Iterator[ServerProcess]:
     with ServerProcess(folder.path, taking=QUICK) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Takes little at a time."""
+    folder = ServedFolder(tmp_path_factory.mktemp("small") / "run")
+    limits = IntakeOptions(max_body_kb=64, max_waiting_rows=100, commit_ms=0)
+    with ServerProcess(folder.path, ServerOptions(port=0, max_body_kb=32), taking=limits) as server:
         yield server
 
 
@@ -138,13 +148,11 @@ def test_a_model_that_is_known_need_not_be_loaded(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_taken_is_refused_whole(
-    folder: ServedFolder, body: bytes, kind: str, status: int, code: str
+    small: ServerProcess, body: bytes, kind: str, status: int, code: str
 ) -> None:
-    small = IntakeOptions(max_body_kb=64, max_waiting_rows=100)
-    with ServerProcess(folder.path, ServerOptions(port=0, max_body_kb=32), taking=small) as server:
-        reply = send(server, body, kind)
-        assert (reply.status, reply.code) == (status, code)
-    assert not (folder.path / "experiences.db").exists() or not all_stored(folder)
+    reply = send(small, body, kind)
+    assert (reply.status, reply.code) == (status, code)
+    assert metric(small, 'incumbent_experience_parcels_total{result="stored"}') == 0
 
 
 @pytest.mark.parametrize("header", ["Idempotency_Key", "X_Client_Key"])
@@ -188,6 +196,14 @@ def begun(server: ServerProcess, replies: list[Reply], body: bytes, **headers: s
     thread = threading.Thread(target=lambda: replies.append(send(server, body, **headers)))
     thread.start()
     return thread
+
+
+def unanswered(server: ServerProcess, body: bytes) -> socket.socket:
+    """Sent by somebody who does not wait for the answer."""
+    raw = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    head = f"POST {ROUTE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FRAME}\r\nContent-Length: {len(body)}\r\n\r\n"
+    raw.sendall(head.encode() + body)
+    return raw
 
 
 def metric(server: ServerProcess, name: str) -> float:
@@ -239,6 +255,57 @@ def test_a_server_that_is_told_to_stop_answers_for_what_it_has(folder: ServedFol
         assert server.process.wait(timeout=30) == 0
     assert [reply.body for reply in replies] == [taken(5)]
     assert all_stored(folder) == [0, 1, 2, 3, 4]
+
+
+def taker(server: ServerProcess) -> psutil.Process:
+    """The process that takes experiences in."""
+    [found] = psutil.Process(server.process.pid).children()
+    return found
+
+
+def test_where_the_process_that_takes_them_is_killed_the_next_ones_start_another(folder: ServedFolder) -> None:
+    with ServerProcess(folder.path, taking=IntakeOptions(commit_ms=3_600_000)) as server:
+        replies: list[Reply] = []
+        thread = begun(server, replies, frame.encode(TARGET, rows(5)), Idempotency_Key="1")
+        wait_for("the rows to wait", lambda: metric(server, "incumbent_experiences_waiting") == 5)
+        taker(server).kill()
+        thread.join(30)
+        assert [(reply.status, reply.code) for reply in replies] == [(503, "store_down")]
+        server.wait_for_line("has ended")
+        assert server.post(f"/infer/{TARGET}", {"state": [0.5] * 64}).status == 200
+        again = frame.encode(TARGET, rows(300))
+        reply = until_taken(server, again, Idempotency_Key="2")
+        assert reply.body == taken(300)
+    assert all_stored(folder) == list(range(300))
+
+
+def until_taken(server: ServerProcess, body: bytes, **headers: str) -> Reply:
+    replies: list[Reply] = []
+    wait_for("it to be taken", lambda: replies.append(send(server, body, **headers)) or replies[-1].status == 200)
+    return replies[-1]
+
+
+def test_what_was_handed_over_is_stored_though_the_server_is_killed(folder: ServedFolder) -> None:
+    """And nobody is left behind."""
+    with ServerProcess(folder.path, taking=QUICK) as server:
+        send(server, frame.encode(TARGET, rows(1)))
+        own = taker(server)
+        with locked(folder):
+            raw = unanswered(server, frame.encode(TARGET, rows(5, 1)))
+            wait_for("the rows to wait", lambda: metric(server, "incumbent_experiences_waiting") == 5)
+            server.process.kill()
+            server.process.wait()
+            raw.close()
+        own.wait(30)
+    assert all_stored(folder) == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_address_of_the_store_is_in_nobodys_list_of_processes(folder: ServedFolder) -> None:
+    url = f"sqlite:///{folder.path}/hunter2.db"
+    with ServerProcess(folder.path, taking=IntakeOptions(commit_ms=0, url=url)) as server:
+        assert send(server, frame.encode(TARGET, rows(1))).status == 200
+        assert "hunter2" not in " ".join(taker(server).cmdline())
+    assert (folder.path / "hunter2.db").exists()
 
 
 def test_what_came_is_told_to_prometheus(server: ServerProcess) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from supervisor.contract import Interface
-from supervisor.experience.intake.form import Forms
+from supervisor.experience.intake.form import Forms, form_of
 from supervisor.experience.rows import Experiences
 from tests.support.experiences import NOON_US, TARGET, WIDTH
 
@@ -16,7 +16,8 @@ INTERFACE = Interface({"state": (0, WIDTH)}, {"q_values": (0, 10)})
 
 def forms(interface: Interface | None = INTERFACE) -> Forms:
     """Of TARGET, with a model of this interface or without any."""
-    return Forms([TARGET], lambda target: interface if target == TARGET else None)
+    form = None if interface is None else form_of(interface)
+    return Forms([TARGET], lambda target: form if target == TARGET else None)
 
 
 def row(**others: Any) -> dict[str, Any]:

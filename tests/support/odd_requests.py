@@ -21,7 +21,7 @@ PATHS = (
     "/v2/health/live", "/v2/health/ready", "/v2/repository/index", "/health", "/ready", "/models", "/metrics",
     "/infer/no/model", f"/v2/repository/models/{MODEL}x/load", f"/v2/repository/models/{MODEL}x/unload",
     f"/reload/{TARGET}x", f"/rollback/{TARGET}x",
-    f"/outcome/{TARGET}", f"/shadow/{TARGET}", f"/outcome/{TARGET}x",
+    f"/outcome/{TARGET}", f"/shadow/{TARGET}", f"/outcome/{TARGET}x", "/experience",
     "/", "//", "/infer//", "/v2/models//infer", "/%00", "/infer/%2e%2e/x", "/openapi.json",
 )  # fmt: skip
 METHODS = ("POST", "POST", "POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE")
@@ -30,7 +30,7 @@ ODD_HEADERS = (
     "Content-Encoding: br", "Content-Type: application/octet-stream", "Content-Type: text/plain; charset=\xff",
     "Expect: 100-continue", "Connection: close", "Connection: Upgrade", "Upgrade: h2c", "Accept-Encoding: gzip",
     "Authorization: Bearer x", "Origin: null", "X-{number}: {number}", "Cookie: a=b", "Range: bytes=0-1",
-    "X-Client-Key: {number}", "X-Client-Key: ", "X-Request-Id: {number}",
+    "Content-Type: application/x-ndjson", "X-Client-Key: {number}", "X-Client-Key: ", "X-Request-Id: {number}",
 )  # fmt: skip
 
 

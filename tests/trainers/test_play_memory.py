@@ -66,6 +66,11 @@ def test_what_was_overwritten_is_followed_no_more() -> None:
     assert [row[:2] for row in told(memory.newest(3))] == [(1, 0.5), (1.5, 0.25), (1, 0.5)]
 
 
+def test_a_step_whose_predecessor_was_overwritten_does_not_take_over_what_lies_there_now() -> None:
+    memory = memory_of(step(1, 0), step(5, 0), step(5, 5), step(6, 0), step(3, 0), step(3, 1), step(1, 1), rows=4)
+    assert [row[:2] for row in told(memory.newest(3))] == [(1, 0.5), (1.5, 0.25), (1, 0.5), (1, 0.5)]
+
+
 def test_of_a_step_that_comes_twice_the_later_is_followed() -> None:
     memory = memory_of(step(1, 1, 2), step(1, 1, 4), step(1, 0))
     assert told(memory.newest(2))[2][0] == 3

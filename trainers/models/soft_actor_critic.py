@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 import numpy as np
+import torch
 
 from supervisor.contract import Params
 from trainers.algorithms import sac
+from trainers.algorithms.from_play.learner import FromPlay
+from trainers.algorithms.from_play.plan import Pages, Plan
+from trainers.algorithms.from_play.soft_actor_critic import PlayedSac
 from trainers.arena import levels
 from trainers.arena.arena import OBSERVATION_WIDTH, Arena
 from trainers.arena.controls import PAD
@@ -38,6 +42,13 @@ class SoftActorCritic:
         arena = _started(FIGHTS, case, case.rewards, seed)
         weights = cast(Mapping[str, Weights] | None, start)
         return sac.Sac(args, arena, steps, seed, OBSERVATION_WIDTH, PAD, weights)
+
+    def learner_from_play(
+        self, case: Case, args: sac.Args, plan: Plan, seed: int, start: State | None, pages: Pages
+    ) -> FromPlay:
+        torch.manual_seed(seed)
+        weights = cast(Mapping[str, Weights] | None, start)
+        return FromPlay(PlayedSac(args, plan.conservatism, OBSERVATION_WIDTH, PAD, weights), plan, seed, pages)
 
     def player(self, case: Case, session: Session) -> FightPlayer:
         policy = _Policy(session)

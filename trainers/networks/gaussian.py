@@ -27,14 +27,18 @@ class GaussianActor(nn.Module):
     def forward(self, state: Tensor) -> Tensor:
         return torch.tanh(self.head(self.body(state))[:, : self.outputs])
 
+    def gaussian(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log of the standard deviation, [batch, outputs] each, before the tangens hyperbolicus."""
+        mean, log_std = self.head(self.body(state)).chunk(2, 1)
+        return mean, log_std.clamp(LOG_STD_LEAST, LOG_STD_MOST)
+
     def sample(self, state: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions [batch, outputs] and their log densities [batch], from standard normal `noise` [batch, outputs].
 
         log pi(a) = log N(u) - sum log(1 - tanh(u)^2), the latter as 2 (log 2 - u - softplus(-2 u)), which is exact
         where the action saturates.
         """
-        mean, log_std = self.head(self.body(state)).chunk(2, 1)
-        log_std = log_std.clamp(LOG_STD_LEAST, LOG_STD_MOST)
+        mean, log_std = self.gaussian(state)
         u = mean + log_std.exp() * noise
         gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
         squashed = 2 * (math.log(2) - u - functional.softplus(-2 * u))

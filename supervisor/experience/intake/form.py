@@ -44,16 +44,16 @@ class Forms:
     """Of all targets. A loaded model decides; without one the newest row in the store does, and before there is any the
     first that comes."""
 
-    def __init__(self, targets: Collection[str], interface_of: Callable[[str], Interface | None]) -> None:
+    def __init__(self, targets: Collection[str], loaded: Callable[[str], Form | None]) -> None:
         """`targets` are known whether or not a model of theirs is loaded."""
-        self._targets, self._interface_of = frozenset(targets), interface_of
+        self._targets, self._loaded = frozenset(targets), loaded
         self._seen: dict[str, Form] = {}
 
     def of(self, target: str, width: int, controls: int) -> Form | None:
         """None of a target that is not known. `width` and `controls` are those of the first row that comes."""
-        interface = self._interface_of(target)
-        if interface is not None:
-            return form_of(interface)
+        loaded = self._loaded(target)
+        if loaded is not None:
+            return loaded
         if target not in self._targets:
             return None
         if width < 1:  # nobody learns from a row without a state
@@ -63,7 +63,7 @@ class Forms:
     def look(self, store: ExperienceStore) -> None:
         """Take over from the store what is not known otherwise. Raises StoreDownError."""
         for target in self._targets:
-            if target in self._seen or self._interface_of(target) is not None:
+            if target in self._seen or self._loaded(target) is not None:
                 continue
             newest = store.newest(Selection(target))
             if newest is None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any
 
 from psycopg import Connection, sql
+from psycopg.errors import LockNotAvailable
 
 from supervisor.errors import UsageError
+from supervisor.experience.postgres import partitions
 from supervisor.experience.postgres.address import Address
 from supervisor.experience.postgres.connection import STATEMENT_S, connect, told
 from supervisor.experience.postgres.copying import copied
@@ -40,6 +43,7 @@ class PostgresStore:
         self._address = address
         self._statement_s = statement_s
         self._connection = connect(address, statement_s)
+        self._days: set[date] = set()
         try:
             with told(address):
                 self.layout = check(self._connection, address)
@@ -72,7 +76,16 @@ class PostgresStore:
                 " `incumbent store init` in a database of its own makes one that is written too"
             )
         with self._asking() as connection:
+            if self.layout == "partitioned":
+                self._make_days(connection, parcels)
             return write(connection, parcels)
+
+    def _make_days(self, connection: Connection[Any], parcels: Sequence[Parcel]) -> None:
+        missing = partitions.days_of(parcels, partitions.today()) - self._days
+        if missing:
+            with contextlib.suppress(LockNotAvailable):  # the rows go to the net, which the doctor empties
+                partitions.ensure(connection, missing)
+            self._days |= missing
 
     def newest(self, selection: Selection) -> Position | None:
         return self._place(selection, BEGINNING, END, 0, descending=True)

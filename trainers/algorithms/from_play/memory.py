@@ -141,7 +141,7 @@ class PlayMemory:
         )
 
     def _follows(self, one: Ints, other: Ints) -> Bools:
-        same: Bools = (self._episodes[one] == self._episodes[other]) & (self._episodes[one] != UNKNOWN)
+        same = self._episodes[one] == self._episodes[other]
         following: Bools = same & (self._steps[one] + 1 == self._steps[other])
         return following
 
