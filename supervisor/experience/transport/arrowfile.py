@@ -74,7 +74,7 @@ class ParquetWriter:
 
     def __init__(self, path: Path, target: str) -> None:
         self._schema = schema(target)
-        # a dictionary would take one NaN for another: what comes back is to be the same bits
+        # numbers of states hardly ever repeat: a dictionary of them takes time and saves nothing
         self._file = pq.ParquetWriter(path, self._schema, compression="zstd", use_dictionary=False)
         self._waiting: list[Any] = []
 
