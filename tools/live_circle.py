@@ -65,7 +65,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> list[str]:
             what = f"{line['purpose']}: {line['reason']}"
             when = str(line["time"]["finished_at"])[:19]
             rows.append(
-                f"{line['iteration']:>9}  {when}  {line['target']:<24}  {what:<26}  {line['version']:<8}  {rate}"
+                f"{line['iteration']:>9}  {when}  {line['target']:<24}  {what:<26}  {line['version'] or 'none':<8}  {rate}"
             )
     return rows
 
