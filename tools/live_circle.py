@@ -63,10 +63,8 @@ def table(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         if line["promoted"] or line["rollbacks"]:
             rate = "" if line["best_win_rate"] is None else f"{100 * line['best_win_rate']:.1f} %"
             what = f"{line['purpose']}: {line['reason']}"
-            when = str(line["time"]["finished_at"])[:19]
-            rows.append(
-                f"{line['iteration']:>9}  {when}  {line['target']:<24}  {what:<26}  {line['version'] or 'none':<8}  {rate}"
-            )
+            when, version = str(line["time"]["finished_at"])[:19], line["version"] or "none"
+            rows.append(f"{line['iteration']:>9}  {when}  {line['target']:<24}  {what:<26}  {version:<8}  {rate}")
     return rows
 
 
