@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,10 +68,10 @@ class PostgresCaretaker:
             yield dropped
             return
         after = BEGINNING
-        while found := self._rows("remove", *_values(span, after), batch_rows, *span.target.split("/", 1)):
-            [(txid, row, gone)] = found
-            yield gone
-            after = Position(txid, row)
+        while found := self._rows("edge", *_values(span, after), batch_rows):
+            edge = Position(*found[0])
+            yield self._gone("remove", *_values(replace(span, upto=edge), after))
+            after = edge
 
     def _dropped(self, span: Span) -> int:
         """Rows of a day's own table, dropped as a whole where nothing else is in it; 0 where they are to be removed one
