@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime
+import threading
 
 import psycopg
 import pytest
@@ -125,14 +127,19 @@ def test_a_day_that_cannot_be_made_now_costs_no_row(store, url, monkeypatch):
     assert numbers(read(store)) == [0]
 
 
-def test_two_writers_of_a_new_day_at_once_both_write(url):
-    one, other = open_postgres(url), open_postgres(url)
-    today = partitions.today() - DAY
-    for store, first in ((one, 0), (other, 5)):
-        rows = numbered(5, first)
-        rows.times[:] = of_days(today).times[0]
-        store.write([Parcel([(TARGET, rows)])])
-    assert partitions.in_net(one.connection) == {}
-    assert one.count(Selection(TARGET), BEGINNING, END) == 10
-    one.close()
-    other.close()
+def test_writers_of_a_new_day_at_once_all_write(url):
+    several = [open_postgres(url) for _ in range(4)]
+    barrier, past = threading.Barrier(len(several)), partitions.today() - DAY
+
+    def work(number):
+        rows = numbered(5, 10 * number)
+        rows.times[:] = of_days(past).times[0]
+        barrier.wait()
+        several[number].write([Parcel([(TARGET, rows)])])
+
+    with concurrent.futures.ThreadPoolExecutor(len(several)) as pool:
+        list(pool.map(work, range(len(several))))
+    assert partitions.in_net(several[0].connection) == {}
+    assert several[0].count(Selection(TARGET), BEGINNING, END) == 20
+    for opened in several:
+        opened.close()
