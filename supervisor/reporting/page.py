@@ -23,10 +23,10 @@ h1{font-size:24px;margin:0}h2{font-size:19px;margin:40px 0 8px}p{margin:4px 0 16
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
 th,td{text-align:right;padding:4px 10px 4px 0;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}
 th{font-weight:500;white-space:normal;vertical-align:bottom}th:first-child,td:first-child,.words{text-align:left}
-td.words{white-space:normal;min-width:16em;overflow-wrap:anywhere}
+td.words:last-child{white-space:normal;min-width:14em;overflow-wrap:anywhere}
 section{break-inside:avoid}
 @media print{:root{--paper:#fff;--ink:#000;--quiet:#444;--rule:#bbb;--link:#000}body{max-width:none;padding:0}
-.wide{overflow:visible}table{font-size:10px}th,td{padding-right:6px}td.words{min-width:0}}
+.wide{overflow:visible}table{font-size:10px}th,td{padding-right:6px}td.words:last-child{min-width:0}}
 """
 HOW_TO_READ = (
     "Each curve is the win rate of what was in production, measured on fresh games that no decision has seen; the band"
@@ -34,7 +34,7 @@ HOW_TO_READ = (
     " levels of the opponent are not to be compared. “gained” is the sum of the promotions' paired gains, each"
     " over the version before it, in points; “experiences” counts each one that was learnt from once."
 )
-WORDS = {"what", "in words", "from", "to"}  # columns of text
+WORDS = {"at (UTC)", "what", "from", "to", "in words"}  # columns of text
 
 
 @dataclass(frozen=True)

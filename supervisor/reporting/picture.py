@@ -36,6 +36,7 @@ STYLE = (
     ".course text{fill:var(--quiet)}.course .now{fill:var(--curve);font-weight:700;font-size:17px}"
     ".paper{fill:var(--paper)}.grid{stroke:var(--grid)}.band{fill:var(--curve);opacity:.18}"
     ".line{fill:none;stroke:var(--curve);stroke-width:2;stroke-linejoin:round}"
+    ".course .name{paint-order:stroke;stroke:var(--paper);stroke-width:4px}"
     ".lead{stroke:var(--quiet);stroke-width:.8;opacity:.55}.level{stroke:var(--quiet);stroke-dasharray:4 3}"
     ".mark{stroke:var(--paper);stroke-width:1.2}.first,.hand{fill:var(--ink)}"
     ".search{fill:var(--search)}.lesson{fill:var(--lesson)}.rollback{fill:var(--rollback)}"
@@ -108,10 +109,11 @@ def _names(course: Course, frame: Frame) -> Iterator[str]:
     """The versions above the curve, each with a line down to where it begins; those without room are in the table."""
     wanted = [(frame.x(change.after.at_s), change.after.version or "none") for change in course.changes]
     heights = {x: _height(change, frame) for (x, _), change in zip(wanted, course.changes, strict=True)}
-    for label in placed(wanted):
-        y = place.TOP - 10 - label.row * place.LABEL_HEIGHT
+    labels = [(label, place.TOP - 10 - label.row * place.LABEL_HEIGHT) for label in placed(wanted)]
+    for label, y in labels:
         yield f'<path class="lead" d="M{number(label.x)},{y + 3}V{number(heights[label.x])}"/>'
-        yield _text(label.left, y, label.text)
+    for label, y in labels:
+        yield _text(label.left, y, label.text, class_="name")
 
 
 def _height(change: Change, frame: Frame) -> float:
