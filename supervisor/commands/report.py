@@ -117,6 +117,6 @@ def _object(run_dir: Path, heading: Heading, found: Sequence[Course]) -> dict[st
         "run_dir": str(run_dir),
         "run_id": heading.run_id,
         "seed": heading.seed,
-        "since": None if heading.since_s is None else moment_text(heading.since_s),
+        "since": None if heading.since_s is None else f"{moment_text(heading.since_s)}Z".replace(" ", "T"),
         "targets": {course.target: as_object(course) for course in found},
     }

@@ -16,6 +16,7 @@ from supervisor.reporting.learnt import Learnt
 from supervisor.reporting.thinning import Point, thinned
 
 COLUMNS = 760  # of pixels: what the widest picture of a curve has
+TEXT_CHARACTERS = 300  # of a change, at most
 HELD_POINTS = 8 * COLUMNS  # of a target, before those are left out that no picture can show
 
 
@@ -178,7 +179,7 @@ def _kind(record: Record) -> Kind | None:
 
 
 def _change(record: Record, kind: Kind, before: str | None, after: Point) -> Change:
-    detail = str(record.time.get("detail") or "")
+    words, detail = outcome_for_people(record), str(record.time.get("detail") or "")
     return Change(
         iteration=record.iteration,
         kind=kind,
@@ -186,5 +187,5 @@ def _change(record: Record, kind: Kind, before: str | None, after: Point) -> Cha
         after=after,
         gain=record.improvement,
         experiences=record.lesson.rows if record.lesson else 0,
-        text=f"{outcome_for_people(record)}: {detail}" if detail else outcome_for_people(record),
+        text=(f"{words}: {detail}" if detail else words)[:TEXT_CHARACTERS],
     )

@@ -116,7 +116,7 @@ def _point(point: Point | None) -> dict[str, Json] | None:
         return None
     measured = point.rate is not None
     return {
-        "at": moment_text(point.at_s),
+        "at": f"{moment_text(point.at_s)}Z".replace(" ", "T"),
         "version": point.version,
         "level": point.level,
         "win_rate": point.rate,

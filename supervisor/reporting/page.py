@@ -24,7 +24,7 @@ table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;
 th,td{text-align:right;padding:4px 10px 4px 0;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}
 th{font-weight:500;white-space:normal;vertical-align:bottom}th:first-child,td:first-child,.words{text-align:left}
 td.words:last-child{white-space:normal;min-width:14em;overflow-wrap:anywhere}
-section{break-inside:avoid}
+h2{break-after:avoid}.course,tr{break-inside:avoid}
 @media print{:root{--paper:#fff;--ink:#000;--quiet:#444;--rule:#bbb;--link:#000}body{max-width:none;padding:0}
 .wide{overflow:visible}table{font-size:10px}th,td{padding-right:6px}td.words:last-child{min-width:0}}
 """

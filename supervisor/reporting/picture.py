@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from supervisor.console import percent
 from supervisor.reporting import frame as place
 from supervisor.reporting.axes import Span, time_marks
 from supervisor.reporting.course import COLUMNS, Change, Course, Kind
 from supervisor.reporting.curve import band_path, line_path, runs
-from supervisor.reporting.frame import Frame, number, placed
+from supervisor.reporting.frame import Frame, Label, number, placed
 from supervisor.reporting.markup import element, escaped
 from supervisor.reporting.thinning import Point
 
@@ -47,12 +47,14 @@ STYLE = (
 def picture(course: Course, span: Span) -> str:
     """The whole of it, labelled for who cannot see it."""
     frame = Frame(span)
+    labels = list(placed((frame.x(change.after.at_s), change.after.version or "none") for change in course.changes))
+    top = place.LABEL_HEIGHT * (place.LABEL_ROWS - 1 - max((label.row for label in labels), default=0))
     parts = [
         element("style", STYLE),
-        '<rect class="paper" width="100%" height="100%"/>',
+        f'<rect class="paper" y="{top}" width="100%" height="100%"/>',
         *_grid(frame),
         *_levels(course, frame),
-        *_names(course, frame),
+        *_names(labels, course, frame),
         *_curves(course, frame),
         *(_marker(change, frame) for change in course.changes),
         *_now(course),
@@ -63,7 +65,7 @@ def picture(course: Course, span: Span) -> str:
         "".join(parts),
         xmlns="http://www.w3.org/2000/svg",
         class_="course",
-        viewBox=f"0 0 {place.TOTAL_WIDTH} {place.TOTAL_HEIGHT}",
+        viewBox=f"0 {top} {place.TOTAL_WIDTH} {place.TOTAL_HEIGHT - top}",
         role="img",
         aria_label=summary(course),
     )
@@ -74,10 +76,13 @@ def summary(course: Course) -> str:
     first, present = course.first, course.present
     if first is None or present is None:
         return f"{course.target}: nothing was measured yet"
+    first_level, level = course.levels
+    at = ("", "") if first_level == level else (f" at level {first.level}", f" at level {level}")
+    promotions, rollbacks = len(course.promotions), len(course.of_kind(Kind.ROLLBACK))
     return (
-        f"{course.target}: the measured win rate of what is in production went from {percent(first.rate)} to"
-        f" {percent(present.rate)} over {course.iterations} iterations, with {len(course.promotions)} promotions and"
-        f" {len(course.of_kind(Kind.ROLLBACK))} rollbacks"
+        f"{course.target}: the measured win rate of what is in production went from {percent(first.rate)}{at[0]} to"
+        f" {percent(present.rate)}{at[1]} over {course.iterations} iterations, with {promotions} promotions and"
+        f" {rollbacks} rollbacks"
     )
 
 
@@ -105,14 +110,13 @@ def _levels(course: Course, frame: Frame) -> Iterator[str]:
             yield _text(x + 5, BOTTOM_Y - 6, f"level {level}")
 
 
-def _names(course: Course, frame: Frame) -> Iterator[str]:
+def _names(labels: Sequence[Label], course: Course, frame: Frame) -> Iterator[str]:
     """The versions above the curve, each with a line down to where it begins; those without room are in the table."""
-    wanted = [(frame.x(change.after.at_s), change.after.version or "none") for change in course.changes]
-    heights = {x: _height(change, frame) for (x, _), change in zip(wanted, course.changes, strict=True)}
-    labels = [(label, place.TOP - 10 - label.row * place.LABEL_HEIGHT) for label in placed(wanted)]
-    for label, y in labels:
+    heights = {frame.x(change.after.at_s): _height(change, frame) for change in course.changes}
+    placed_at = [(label, place.TOP - 10 - label.row * place.LABEL_HEIGHT) for label in labels]
+    for label, y in placed_at:
         yield f'<path class="lead" d="M{number(label.x)},{y + 3}V{number(heights[label.x])}"/>'
-    for label, y in labels:
+    for label, y in placed_at:
         yield _text(label.left, y, label.text, class_="name")
 
 
