@@ -10,7 +10,7 @@ STEPS_S = (
     *(1, 2, 5, 10, 15, 30),
     *(n * MINUTE for n in (1, 2, 5, 10, 15, 30)),
     *(n * HOUR for n in (1, 2, 3, 6, 12)),
-    *(n * DAY for n in (1, 2, 4, 7, 14, 28, 56, 112, 224, 365, 730, 1825, 3650)),
+    *(n * DAY for n in (1, 2, 4, 7, 14, 28, 56, 112, 224, 365, 730, 1825, 3650, 36500)),
 )
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
@@ -43,9 +43,7 @@ def time_marks(span: Span, most: int) -> list[Mark]:
     step_s = next((step for step in STEPS_S if span.length_s / step <= most - 1), STEPS_S[-1])
     first = -int(-span.start_s // step_s)
     last = int(span.end_s // step_s)
-    return [
-        Mark(number * step_s, _text(number * step_s, step_s)) for number in range(first, min(last, first + most) + 1)
-    ]
+    return [Mark(number * step_s, _text(number * step_s, step_s)) for number in range(first, last + 1)]
 
 
 def _text(at_s: float, step_s: int) -> str:

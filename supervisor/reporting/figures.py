@@ -28,7 +28,7 @@ CHANGE_TITLES = (
     "from",
     "to",
     "win rate (95 %)",
-    "gain",
+    "measured gain",
     "level",
     "experiences",
     "in words",

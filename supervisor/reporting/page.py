@@ -25,7 +25,8 @@ th,td{text-align:right;padding:4px 10px 4px 0;border-bottom:1px solid var(--rule
 th{font-weight:500;white-space:normal;vertical-align:bottom}th:first-child,td:first-child,.words{text-align:left}
 td.words:last-child{white-space:normal;min-width:14em;overflow-wrap:anywhere}
 h2{break-after:avoid}.course,tr{break-inside:avoid}
-@media print{:root{--paper:#fff;--ink:#000;--quiet:#444;--rule:#bbb;--link:#000}body{max-width:none;padding:0}
+@media print{:root{--paper:#fff;--ink:#000;--quiet:#444;--rule:#bbb;--link:#000}
+body{max-width:none;padding:0;font-size:12px}
 .wide{overflow:visible}table{font-size:10px}th,td{padding-right:6px}td.words:last-child{min-width:0}}
 """
 HOW_TO_READ = (
