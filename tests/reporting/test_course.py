@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from supervisor.contract import Decision, Outcome, Reason, Status, Tally
 from supervisor.promotion.wilson import wilson_interval
 from supervisor.record import Record
 from supervisor.reporting.course import COLUMNS, HELD_POINTS, Kind, _Walked, courses
+from supervisor.state import State, fold
 from tests.support.production_lines import START_S, TARGET, at, by_hand, first, gone_back, lesson, promoted, tried
+
+LATE = Decision("none", Outcome.REJECT, Reason.INCUMBENT_GONE)  # of a rollback of what is not in production any more
 
 
 def the_course(*records: Record, **options: object):
@@ -42,10 +47,30 @@ def test_every_way_into_production_is_told_apart():
 
 def test_what_was_proven_but_waits_for_the_operator_and_a_rollback_that_came_too_late_change_nothing():
     waits = promoted(2, promoted=False, reason=Reason.AWAITING_OPERATOR)
-    late = Decision("none", Outcome.REJECT, Reason.INCUMBENT_GONE)
-    found = the_course(first(1), waits, gone_back(3, None, "v000009", reason=Reason.INCUMBENT_GONE, decision=late))
+    found = the_course(first(1), waits, gone_back(3, None, "v000009", reason=Reason.INCUMBENT_GONE, decision=LATE))
     assert [change.iteration for change in found.changes] == [1]
     assert {point.version for point in found.points} == {"v000001"}
+
+
+CHANGES = {
+    "tried": lambda iteration, known: tried(iteration),
+    "promoted": lambda iteration, known: promoted(iteration),
+    "waits": lambda iteration, known: promoted(iteration, promoted=False, reason=Reason.AWAITING_OPERATOR),
+    "hand": lambda iteration, known: by_hand(iteration, known[iteration % len(known)]),
+    "back": lambda iteration, known: gone_back(iteration, known[0], known[-1]),
+    "out": lambda iteration, known: gone_back(iteration, None, known[-1]),
+    "late": lambda iteration, known: gone_back(iteration, None, known[-1], decision=LATE),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(CHANGES)), max_size=12))
+def test_after_every_line_it_names_the_version_that_the_runs_own_fold_names(whats):
+    lines, state = [first(1)], fold(State(), first(1))
+    for iteration, what in enumerate(whats, start=2):
+        lines.append(CHANGES[what](iteration, [line.version for line in lines if line.promoted]))
+        state = fold(state, lines[-1])
+        incumbent = state.target(TARGET).incumbent
+        assert the_course(*lines).present.version == (incumbent.name if incumbent else None)
 
 
 def test_the_curve_is_the_measured_rate_with_the_interval_of_the_games_that_measured_it():
