@@ -26,11 +26,12 @@ class Admitter:
         self._gpu_hours_used = False
         self._said_gpu_hours = ""
         self._said_no_room = False
+        self._yields = False
 
     @property
     def waiting(self) -> Waiting | None:
         """What it waits for, if it does."""
-        if self._waiting_since_s is not None:
+        if self._yields or self._waiting_since_s is not None:
             return Waiting.RESOURCES
         if self._gpu_hours_used:
             return Waiting.GPU_HOURS
@@ -46,18 +47,37 @@ class Admitter:
         if now_s < self._not_before_s or not self._has_gpu_hours(target, flights):
             return False
         admission = self._parts.admission()
-        wait_s = self._parts.settings.resources.wait_s
         if admission.admitted:
             self._waiting_since_s = None
             return True
+        self._wait(admission.reason)
+        return False
+
+    def yields(self) -> bool:
+        """Whether the trials that run are to save and leave, and go on once other programs leave resources again."""
+        reason = self._parts.overload()
+        if reason:
+            if not self._yields:
+                self._parts.events.write("yielded", f"trials save and leave until it is over: {reason}")
+            self._wait(reason)
+        elif self._yields:
+            self._waiting_since_s = None
+            self._parts.events.write("went_on", "other programs leave resources again: trials go on where they were")
+        self._yields = bool(reason)
+        return self._yields
+
+    def _wait(self, reason: str) -> None:
+        """For resources: so long, then not until the next interval."""
+        now_s, wait_s = self._parts.clock.monotonic_s(), self._parts.settings.resources.wait_s
+        if now_s < self._not_before_s:
+            return
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
-            self._parts.say(f"waiting for resources: {admission.reason}")
+            self._parts.say(f"waiting for resources: {reason}")
         elif now_s - self._waiting_since_s >= wait_s:
             self._waiting_since_s = None
             self.back_off(wait_s)
-            self._parts.events.write("skipped", f"no resources for {wait_s:.0f} s: {admission.reason}")
-        return False
+            self._parts.events.write("skipped", f"no resources for {wait_s:.0f} s: {reason}")
 
     def fits_beside(self, flight: Flight, flights: Iterable[Flight]) -> bool:
         """Whether the budgets of the trials that run leave room for this one's; if not, it waits until one ends."""

@@ -85,6 +85,11 @@ class Lessons:
         """Whether the search goes on between lessons."""
         return not self._settings.enabled or self._settings.search
 
+    @property
+    def standing(self) -> tuple[int, bool]:
+        """The number of the last look that got an answer, and whether the store answers, as far as anybody asked."""
+        return self._cycle.number, not self._told
+
     def finished(self, state: State) -> bool:
         """Whether the one cycle that was asked for is done."""
         return self._once and self._looked and self._looking is None and not self._left(state, ())

@@ -24,7 +24,7 @@ from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.lessons import Lessons
 from supervisor.memory import Memory
 from supervisor.model_files import ModelFiles
-from supervisor.parts import Parts
+from supervisor.parts import Parts, Turn
 from supervisor.proposing import Planner
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
@@ -95,8 +95,12 @@ class Supervisor:
             if wishes.paused:
                 self._quiet()
             else:  # before the commit, and only one commit a turn, so that no free worker waits for it
+                yields = not requests_only and self._admitter.yields()
                 self._propose(wishes, requests_only)
-                self._launch(ready)
+                if yields:
+                    self._quiet()
+                else:
+                    self._launch(ready)
             if ready is not None:
                 self._commit(ready)
             if not self._moved:
@@ -108,7 +112,8 @@ class Supervisor:
         waiting = waiting or self._admitter.waiting or self._wants_experiences()
         running = sum(flight.handle is not None for flight in self._flights.values())
         self._parts.notifier.turn(standing(self._memory.state, waiting))
-        self._parts.measured(self._memory.state, running, waiting)
+        cycle, store_up = self._lessons.standing if self._lessons is not None else (0, True)
+        self._parts.measured(Turn(self._memory.state, running, waiting, cycle, store_up))
 
     def _wants_experiences(self) -> Waiting | None:
         idle = self._lessons is not None and not self._lessons.searches and not self._flights
@@ -252,7 +257,7 @@ class Supervisor:
     # stopping, pausing, going on
 
     def _quiet(self) -> None:
-        """Ask every running trial to save and leave; they go on when the pause ends."""
+        """Ask every running trial to save and leave; they go on when the pause, or other programs' load, ends."""
         for flight in self._in_order():
             if flight.handle is not None:
                 self._parts.executor.stop(flight.handle)

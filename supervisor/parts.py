@@ -45,8 +45,19 @@ class Projections(Protocol):
         """Complete what is under way; when hurried, what takes longer is left to the next start."""
 
 
-Measured = Callable[[State, int, Waiting | None], None]
-"""Called with the state, the number of trials that run, and what is waited for; must neither block nor raise."""
+@dataclass(frozen=True)
+class Turn:
+    """What a turn of the loop came to. `cycle`: the last look for experiences; `store_up`: whether it got an answer."""
+
+    state: State
+    running: int  # trials with a process
+    waiting: Waiting | None
+    cycle: int = 0
+    store_up: bool = True
+
+
+Measured = Callable[[Turn], None]
+"""Called at the end of every turn; must neither block nor raise."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,9 @@ class Parts:
     say: Callable[[str], None]  # one line for people on the console and in the console log
     admission: Callable[[], Admission]  # beside other programs
     versions: Mapping[str, str]  # of this program and the libraries that results depend on
+    overload: Callable[[], str] = lambda: ""  # why trials that run must make room for other programs, if they must
     room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True)
     clock: Clock = field(default_factory=Clock)
     cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     notifier: Notifier = field(default_factory=Notifier)  # silent unless a service manager listens
-    measured: Measured = lambda state, running, waiting: None  # at the end of every turn
+    measured: Measured = lambda turn: None

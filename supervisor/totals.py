@@ -15,6 +15,10 @@ from supervisor.record import PURPOSES_OF_PEOPLE, Record
 
 BOUNDS_S = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0, 86400.0)
 MANUAL = "manual"  # the purpose of a line that ran no trial
+FAILED = "failed"
+LESSON_OUTCOMES = (*Outcome, FAILED)
+"""A decision's, or that there was no candidate to decide on."""
+
 GOT_ON = frozenset({Status.COMPLETE, Status.PRUNED})
 
 K = TypeVar("K")
@@ -39,6 +43,8 @@ class TargetTotals:
     promotions: int = 0  # versions that went into production: first ones, proven ones, those promoted by hand
     delta: float | None = None  # of the last candidate to the incumbent of its time, on the screen games
     gain: float | None = None  # of the last proven promotion, on its measuring games
+    lessons: Mapping[str, int] = field(default_factory=dict)  # trials that learnt from play, by LESSON_OUTCOMES
+    learnt_rows: int = 0  # new experiences of the lessons whose training came to its end
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,14 @@ def _add_to_target(target: TargetTotals, record: Record) -> TargetTotals:
         promotions=target.promotions + record.promoted,
         delta=target.delta if record.delta is None else record.delta,
         gain=record.improvement if record.is_promotion_by_test else target.gain,
+        lessons=target.lessons if record.lesson is None else _one_more(target.lessons, lesson_outcome(record)),
+        learnt_rows=target.learnt_rows + (record.lesson.rows if record.lesson is not None and candidate else 0),
     )
+
+
+def lesson_outcome(record: Record) -> str:
+    """What became of a line's lesson, one of LESSON_OUTCOMES."""
+    return record.decision.outcome if record.status is Status.COMPLETE else FAILED
 
 
 def _add_to_times(times: Times, record: Record) -> Times:

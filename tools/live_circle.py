@@ -34,7 +34,7 @@ WEAK_STEPS = 200_000  # of the 800,000 that combat_dqn usually trains for
 def config_of(targets: Sequence[str], port: int) -> str:
     """A watch that a few clients are enough for, and cycles far enough apart for it to see what it watches."""
     keys = ", ".join(targets)
-    return f"""run: {{targets: [{keys}], metrics_port: 0}}
+    return f"""run: {{targets: [{keys}], metrics_port: 0, retention_versions: 100}}
 targets: {{"*/combat_dqn": {{steps: {WEAK_STEPS}}}}}
 serving: {{port: {port}}}
 continuous: {{search: false, check_interval_s: {INTERVAL_S}, min_new_experiences: 2000}}
@@ -114,7 +114,8 @@ def plant(run_dir: Path, config: Path, target: str) -> bool:
     if first is None or rates[-1] < rates[0] + 0.1 or not between_cycles(run_dir, every, time.time()):
         return False
     command = [str(INCUMBENT), "promote", target, first, "--run-dir", str(run_dir), "--config", str(config)]
-    subprocess.run(command, check=True)
+    if subprocess.run(command, check=False).returncode:
+        return False
     (run_dir / PLANTED_NAME).write_text(f"{target} {first}\n")
     return True
 

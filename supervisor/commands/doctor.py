@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from supervisor.config.settings import Settings
 from supervisor.errors import ConfigurationError, IncumbentError
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.local import LocalExecutor
+from supervisor.experience.opening import is_postgres, open_store, sqlite_path
 from supervisor.search.setup import Setup, load_setup
 from supervisor.serving.listening import listen
 from supervisor.serving.probe import probe_server
@@ -54,7 +56,7 @@ def _findings(run_dir: Path, config: Path | None) -> Iterator[Finding]:
     yield _python()
     yield _onnxruntime()
     yield _import_name()
-    yield from _configuration(config, _serving_ports)
+    yield from _configuration(run_dir, config, _serving_ports)
     yield _trial_process()
     yield _gpu()
     yield _memory()
@@ -94,7 +96,7 @@ def _import_name() -> Finding:
     return Finding("import name", True, "no other package is called supervisor")
 
 
-def _configuration(config: Path | None, then: Callable[[Setup], Iterator[Finding]]) -> Iterator[Finding]:
+def _configuration(run_dir: Path, config: Path | None, then: Callable[[Setup], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         setup = load_setup(config, os.environ, {})
     except ConfigurationError as error:
@@ -104,6 +106,8 @@ def _configuration(config: Path | None, then: Callable[[Setup], Iterator[Finding
     yield Finding("configuration", True, f"{config or 'defaults'}, {len(setup.targets)} targets")
     yield from _token(setup.settings)
     yield from then(setup)
+    yield from _metrics_port(setup.settings)
+    yield _experience_store(run_dir, setup.settings)
     yield from _workers(setup.settings)
 
 
@@ -142,6 +146,45 @@ def _serving_port(name: str, host: str, port: int, prefix: str) -> Finding:
     except IncumbentError as error:
         return Finding(name, False, str(error))
     return Finding(name, True, f"{port} on {host} is free")
+
+
+def _metrics_port(settings: Settings) -> Iterator[Finding]:
+    """Where a run of ours tells how it is already, all is well."""
+    host, port = settings.run.metrics_host, settings.run.metrics_port
+    if port is None:
+        return
+    if _tells_of_a_run(host, port):
+        yield Finding("metrics port", True, f"{port}: an incumbent run answers there; another needs one of its own")
+        return
+    try:
+        listen(host, port, "run.metrics_").close()
+    except IncumbentError as error:
+        yield Finding("metrics port", False, f"{error} (null: none)")
+    else:
+        yield Finding("metrics port", True, f"{port} on {host} is free")
+
+
+def _tells_of_a_run(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2.0)
+    try:
+        connection.request("GET", "/metrics")
+        return b"incumbent_start_timestamp_seconds" in connection.getresponse().read()
+    except (OSError, ValueError, http.client.HTTPException):  # ValueError: what cannot even be the name of a host
+        return False
+    finally:
+        connection.close()
+
+
+def _experience_store(run_dir: Path, settings: Settings) -> Finding:
+    """Whether it can be reached; `incumbent store doctor` looks into it. A file that is not there yet is not made."""
+    url = settings.experience.url.get_secret_value() if settings.experience.url is not None else None
+    try:
+        if not (url is not None and is_postgres(url)) and not sqlite_path(url, run_dir).exists():
+            return Finding("experiences", True, "nothing was played yet: the first experience makes the file")
+        open_store(url, run_dir).close()
+    except IncumbentError as error:
+        return Finding("experiences", False, str(error))
+    return Finding("experiences", True, "the store answers; incumbent store doctor looks into it")
 
 
 def _trial_process() -> Finding:

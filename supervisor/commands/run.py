@@ -19,6 +19,7 @@ from supervisor.execution.executor import Executor
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor
+from supervisor.execution.resource_note import Notes
 from supervisor.execution.resources import Monitor
 from supervisor.experience.opening import URL_VARIABLE, open_if_there
 from supervisor.experience.store import ExperienceStore
@@ -34,7 +35,7 @@ from supervisor.metrics.endpoint import Endpoint, open_endpoint
 from supervisor.metrics.exposition import RunMetrics
 from supervisor.metrics.figures import Observer
 from supervisor.notify import Notifier
-from supervisor.parts import Parts
+from supervisor.parts import Parts, Turn
 from supervisor.projections import RunProjections
 from supervisor.registry.active import ActiveFile, DamagedActiveError
 from supervisor.registry.bookkeeper import Bookkeeper
@@ -257,13 +258,19 @@ class _Run:
             events=self._events,
             say=self._console.say,
             admission=monitor.admission,
+            overload=monitor.overload,
             room=monitor.room,
             versions=library_versions(),
             clock=self._clock,
             notifier=self._notifier,
-            measured=observer.turn,
+            measured=partial(self._tell_of, observer, Notes(self._run_dir, monitor)),
         )
         return parts, delivery
+
+    def _tell_of(self, observer: Observer, notes: Notes, turn: Turn) -> None:
+        observer.turn(turn)
+        if not self._options.requests_only:  # whose limits are not the run's
+            notes.turn(turn.waiting)
 
     def _meanwhile(self, executor: Executor, observer: Observer) -> None:
         """What the loop cares for while it waits for a proposal that takes long."""

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from supervisor.commands.statusresources import Standing, for_people, standing
 from supervisor.console import outcome_for_people, percent
 from supervisor.contract import Json, Tally
 from supervisor.errors import UsageError
@@ -56,6 +57,7 @@ class Status:
     running_pid: int | None
     paused: bool
     state: State
+    standing: Standing
     flying: list[Flying] = field(default_factory=list)
     recent: list[Record] = field(default_factory=list)
 
@@ -106,6 +108,7 @@ def look(run_dir: Path) -> Status:
         running_pid=RunLock(run_dir).holder() if running else None,
         paused=any(request.action is Action.PAUSE for request in waiting),
         state=state,
+        standing=standing(run_dir, running),
         flying=_flying(run_dir, state.iteration),
         recent=list(records[-RECENT:]),
     )
@@ -137,6 +140,7 @@ def render(status: Status) -> RenderableType:
     head = Text(
         f"{status.run_dir}: run {status.run_id}, seed {status.seed}\n"
         f"{how}{', paused' if status.paused else ''}; iteration {state.iteration}, {state.total_games} games\n"
+        f"{for_people(status.standing)}\n"
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("target", overflow="fold")
@@ -211,6 +215,7 @@ def as_object(status: Status) -> dict[str, Json]:
         "total_games": status.state.total_games,
         "best_target": status.state.best_target(),
         "targets": targets,
+        "resources": status.standing.as_object(),
         "in_flight": [
             {"iteration": trial.iteration, "target": trial.target, "stage": trial.stage, "step": trial.step}
             for trial in status.flying

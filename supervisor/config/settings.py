@@ -167,18 +167,24 @@ class BudgetSettings(Section):
 
 
 class ResourceSettings(Section):
+    """What other programs may use until trials make room for them. Other programs are all but the run with its trials,
+    and the servers of its run folder, which have their own share (`budgets.vram_fraction` leaves it them). Two runs are
+    other programs to each other."""
+
     pause_on_high_load: bool = True
-    """Whether the limits here are looked at before a trial starts; free disk always is."""
+    """Whether the limits here are looked at: while they are exceeded no trial starts, and after five seconds those that
+    run save and leave until use has fallen by a tenth below them. Free disk is looked at in any case."""
     max_cpu_percent: float | None = Field(default=None, gt=0.0, le=100.0)
-    """Start no trial while other programs use more of the CPUs than this."""
+    """Of all CPUs together, that other programs may use."""
     max_ram_gb: float | None = Field(default=None, gt=0.0)
-    """Start no trial while other programs use more memory than this."""
+    """Memory that other programs may use."""
     max_vram_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
-    """Start no trial while other programs use more of the GPU's memory than this."""
+    """Of the GPU's memory, that other programs may use."""
     min_free_disk_mb: Annotated[Whole, Field(ge=0)] = 512
     """Start no trial while the run folder's disk has less room than this."""
     wait_s: float = Field(default=300.0, ge=0.0)
-    """Seconds to wait for resources before the target is put off."""
+    """Seconds to wait for resources; then nothing new starts for as long again. A trial that had to leave goes on as
+    soon as there are."""
 
 
 class ServingSettings(Section):

@@ -16,6 +16,7 @@ PR_SET_CHILD_SUBREAPER = 36
 CARETAKERS = (b"multiprocessing.resource_tracker", b"torch_shm_manager")
 
 IN_RAM = ("Pss_Anon", "Pss_Shmem")  # of a process's memory map, its own part of what is shared: no files
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # What a machine answers that has no process, memory or descriptor to give; later it may have.
 SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
@@ -58,12 +59,13 @@ def _read(path: str) -> bytes:
 @dataclass(frozen=True)
 class Process:
     """One row of the process table. `began`, in clock ticks since the machine's start, tells it from a later one with
-    the same pid."""
+    the same pid. `cpu_s` is its own and that of its children that have ended."""
 
     pid: int
     parent: int
     session: int
     began: int
+    cpu_s: float = 0.0
 
 
 def processes() -> dict[int, Process]:
@@ -79,7 +81,8 @@ def processes() -> dict[int, Process]:
         fields = row[row.rindex(b")") + 2 :].split()
         if fields[0] not in (b"Z", b"X"):
             parent, session, began = (int(fields[column]) for column in (1, 3, 19))
-            table[int(name)] = Process(int(name), parent, session, began)
+            ticks = sum(int(field) for field in fields[11:15])
+            table[int(name)] = Process(int(name), parent, session, began, ticks / TICKS_PER_S)
     return table
 
 

@@ -17,7 +17,7 @@ from supervisor.clock import unix_s
 from supervisor.contract import Outcome, Reason, Status, Waiting
 from supervisor.metrics.figures import Figures
 from supervisor.state import State, TargetState
-from supervisor.totals import BOUNDS_S
+from supervisor.totals import BOUNDS_S, LESSON_OUTCOMES
 
 Reading = float | None
 _OF_TARGETS: tuple[tuple[str, str, Callable[[TargetState], Reading]], ...] = (
@@ -53,6 +53,7 @@ class RunMetrics(Collector):
         figures = self._latest()
         yield from _founding(figures)
         yield from _lines(figures)
+        yield from _learning(figures)
         yield from _targets(figures)
         yield from _now(figures)
 
@@ -62,7 +63,11 @@ def _founding(figures: Figures) -> Iterator[Metric]:
     state, totals = figures.state, figures.state.totals
     kept = [totals.target(key) for key in figures.targets]
     prefix = "ml_continuous_training"
-    yield CounterMetricFamily(f"{prefix}_cycles", "Iterations, a line of the log each.", state.iteration)
+    yield CounterMetricFamily(
+        f"{prefix}_cycles",
+        "Cycles of the continuous training; of a run that never had one, iterations.",
+        state.cycle or state.iteration,
+    )
     yield CounterMetricFamily(
         f"{prefix}_models_trained", "Trials that yielded a candidate.", sum(target.candidates for target in kept)
     )
@@ -110,6 +115,26 @@ def _lines(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("incumbent_iteration", "The last committed one.", state.iteration)
     failed = totals.failed_in_a_row
     yield GaugeMetricFamily("incumbent_failed_in_a_row", "Trials since the last that ended well.", failed)
+
+
+def _learning(figures: Figures) -> Iterator[Metric]:
+    """What was played, and what became of it."""
+    rows = CounterMetricFamily(
+        "incumbent_experiences_learnt", "New ones in trainings that came to their end.", labels=["target"]
+    )
+    lessons = CounterMetricFamily(
+        "incumbent_lessons", "Trials that learnt from play, by what became of them.", labels=["target", "outcome"]
+    )
+    for key in figures.targets:
+        target = figures.state.totals.target(key)
+        rows.add_metric([key], target.learnt_rows)
+        for outcome in LESSON_OUTCOMES:
+            lessons.add_metric([key, outcome], target.lessons.get(outcome, 0))
+    yield from (rows, lessons)
+    yield GaugeMetricFamily("incumbent_cycle", "The last look for new experiences that got an answer.", figures.cycle)
+    yield GaugeMetricFamily(
+        "incumbent_store_up", "0 while the experience store does not answer the run.", float(figures.store_up)
+    )
 
 
 def _targets(figures: Figures) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from supervisor.clock import Clock, unix_s
 from supervisor.contract import Waiting
 from supervisor.journal.log import LOG_NAME
+from supervisor.parts import Turn
 from supervisor.state import State
 
 LOOK_S = 10.0  # no more often than this the disk is asked: it may be far away
@@ -26,6 +27,8 @@ class Figures:
     turned_s: float | None  # the end of the loop's last turn
     running: int = 0
     waiting: Waiting | None = None
+    cycle: int = 0  # the last look for new experiences
+    store_up: bool = True  # the last one got an answer, or there was none
     free_disk_bytes: int | None = None
     log_bytes: int | None = None
 
@@ -39,13 +42,11 @@ class Observer:
         self._looked_s = float("-inf")
         now_s = unix_s(clock.now_text())
         self.figures = Figures(state, tuple(sorted({*targets, *state.targets})), workers, now_s, now_s)
-        self.turn(state, 0, None)
+        self.turn(Turn(state, 0, None))
 
-    def turn(self, state: State, running: int, waiting: Waiting | None) -> None:
+    def turn(self, turn: Turn) -> None:
         """One turn of the loop is done."""
-        self.figures = replace(
-            self.figures, state=state, running=running, waiting=waiting, turned_s=unix_s(self._clock.now_text())
-        )
+        self.figures = replace(self.figures, **vars(turn), turned_s=unix_s(self._clock.now_text()))
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s

@@ -19,6 +19,7 @@ import uvicorn
 
 from supervisor.contract import Interface
 from supervisor.errors import DamagedStateError, TryAgainError
+from supervisor.execution.serving_processes import said_to_serve
 from supervisor.experience.intake.intake import Intake
 from supervisor.experience.intake.options import IntakeOptions
 from supervisor.journal.identity import RunIdentity, load_identity
@@ -94,7 +95,7 @@ def run_server(
     onnxruntime.set_default_logger_severity(4)
     onnxruntime.disable_telemetry_events()
     options = replace(options, max_connections=connections_that_fit(options.max_connections))
-    with opened(options) as doors:
+    with opened(options) as doors, said_to_serve(run_dir):
         notifier.starting(f"loading the models of {run_dir}")
         service = _wired(run_dir, options, watched or WatchOptions(), taking or IntakeOptions(), doors, announce)
         server = DrainingServer(_configured(service), notifier, lambda: _status(run_dir, service), service.intake.hurry)

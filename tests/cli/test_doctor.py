@@ -3,12 +3,30 @@
 import json
 import os
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from supervisor.commands import doctor
 from supervisor.commands.doctor import Finding
+from supervisor.experience.sqlite.store import SqliteStore
+from supervisor.metrics.endpoint import Endpoint
+from supervisor.metrics.exposition import RunMetrics
+from supervisor.metrics.figures import Figures
+from supervisor.serving.listening import listen
+from supervisor.state import State
 from tests.support.command_line import call
+
+
+class Silent(BaseHTTPRequestHandler):
+    """Any other program's server."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *words):
+        pass
 
 
 @pytest.fixture
@@ -96,3 +114,50 @@ def test_a_file_in_place_of_the_run_folder_or_a_parent_is_a_finding(ask, tmp_pat
 def test_a_link_to_nowhere_in_place_of_the_run_folder_is_a_finding(ask, tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
     assert ask(tmp_path / "link", port=0)["run folder"]["ok"] is False
+
+
+def test_the_metrics_port_of_another_program_is_a_finding_with_what_to_do(ask, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        taken.close()
+        monkeypatch.setenv("INCUMBENT_RUN__METRICS_PORT", str(port))
+        assert ask(port=0)["metrics port"]["text"] == f"{port} on 127.0.0.1 is free"
+    with HTTPServer(("127.0.0.1", 0), Silent) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        monkeypatch.setenv("INCUMBENT_RUN__METRICS_PORT", str(other.server_port))
+        found = ask(port=0)["metrics port"]
+        other.shutdown()
+    assert found["ok"] is False
+    assert found["text"].endswith("stop it, or set another run.metrics_port (null: none)")
+    monkeypatch.setenv("INCUMBENT_RUN__METRICS_PORT", "null")
+    assert "metrics port" not in ask(port=0)
+
+
+def test_a_run_that_tells_its_figures_there_is_no_fault(ask, monkeypatch):
+    figures = RunMetrics(lambda: Figures(State(), (), 1, 1.0, 1.0))
+    endpoint = Endpoint(listen("127.0.0.1", 0), figures.text)
+    monkeypatch.setenv("INCUMBENT_RUN__METRICS_PORT", str(endpoint.port))
+    found = ask(port=0)["metrics port"]
+    endpoint.close()
+    assert (found["ok"], "an incumbent run answers there" in found["text"]) == (True, True)
+
+
+def test_a_store_that_is_not_there_yet_is_no_fault_and_is_not_made(ask, tmp_path, monkeypatch):
+    assert ask(port=0)["experiences"]["ok"] is True
+    monkeypatch.setenv("INCUMBENT_EXPERIENCE__URL", f"sqlite:///{tmp_path}/other.db")
+    assert "nothing was played yet" in ask(port=0)["experiences"]["text"]
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_a_store_that_answers_is_said_to_answer(ask, tmp_path):
+    SqliteStore(tmp_path / "experiences.db").close()
+    assert ask(port=0)["experiences"]["text"].startswith("the store answers")
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody:hunter2@127.0.0.1:9/none", "mysql://nobody:hunter2@here/none"])
+def test_a_store_that_cannot_be_reached_is_a_finding_that_keeps_the_password(ask, monkeypatch, url):
+    monkeypatch.setenv("INCUMBENT_EXPERIENCE__URL", url)
+    found = ask(port=0)["experiences"]
+    assert found["ok"] is False
+    assert "hunter2" not in found["text"]
+    assert ";" in found["text"]  # and what to do

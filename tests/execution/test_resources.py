@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.config.settings import ResourceSettings
-from supervisor.execution import gpu, linux, resources
+from supervisor.execution import gpu, linux, load, resources
 from supervisor.execution.gpu import Gpu
-from supervisor.execution.resources import Monitor, Sample, admit
+from supervisor.execution.load import Parties, Sample, Seconds, cpu_percents
+from supervisor.execution.resources import Monitor, admit
 
 LIMITS = ResourceSettings(max_cpu_percent=50, max_ram_gb=10, max_vram_fraction=0.5, min_free_disk_mb=1000)
 IDLE = Sample(cpu_percent=0, ram_gb=0, vram_fraction=0, free_disk_mb=1e6)
@@ -85,9 +86,7 @@ def test_a_monitor_looks_at_the_real_machine(tmp_path: Path, monkeypatch: pytest
 
 def test_memory_and_time_of_our_own_programs_are_not_others(tmp_path: Path) -> None:
     """Busy seconds and memory of a child are known as ours, the seconds even after its end."""
-    monitor = Monitor(tmp_path, ResourceSettings(), None)
-    before_s = monitor._cpu_times()[2]
-    before_mb = linux.proportional_mb(process.pid for process in resources._own_processes())
+    before_s, before_mb = own_seconds(tmp_path), own_mb(tmp_path)
     code = (
         "import time; kept = bytearray(b'x' * 300 * 2**20)\n"
         "while time.process_time() < 0.5: pass\n"
@@ -97,21 +96,46 @@ def test_memory_and_time_of_our_own_programs_are_not_others(tmp_path: Path) -> N
         assert program.stdout is not None
         assert program.stdin is not None
         program.stdout.readline()
-        assert monitor._cpu_times()[2] - before_s >= 0.45
-        own_mb = linux.proportional_mb(process.pid for process in resources._own_processes())
-        assert 290 <= own_mb - before_mb < 400
+        assert own_seconds(tmp_path) - before_s >= 0.45
+        assert 290 <= own_mb(tmp_path) - before_mb < 400
         program.stdin.write(b"\n")
-    assert monitor._cpu_times()[2] - before_s >= 0.45
+    assert own_seconds(tmp_path) - before_s >= 0.45
 
 
-def test_the_share_of_others_is_what_is_busy_without_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.os, "cpu_count", lambda: 4)
-    readings = iter([(0.0, 100.0, 10.0), (10.0, 120.0, 22.0), (20.0, 120.0, 30.0), (20.0, 121.0, 30.0)])
-    monkeypatch.setattr(Monitor, "_cpu_times", lambda self: next(readings))
-    monitor = Monitor(tmp_path, ResourceSettings(), None)
-    assert monitor._foreign_cpu_percent() == pytest.approx(100 * (20 - 12) / 40)
-    assert monitor._foreign_cpu_percent() == 0.0  # clocks of different grain: never below nothing
-    assert monitor._foreign_cpu_percent() == 0.0  # no time has passed
+def own_seconds(run_dir: Path) -> float:
+    table = linux.processes()
+    return load.seconds(Parties.of(run_dir, table), table).own_s
+
+
+def own_mb(run_dir: Path) -> int:
+    return linux.proportional_mb(Parties.of(run_dir, linux.processes()).own)
+
+
+def test_the_share_of_others_is_what_is_busy_without_us_and_the_servers() -> None:
+    start = Seconds(0.0, 100.0, 10.0, {7: 50.0, 8: 900.0})
+    assert cpu_percents(start, Seconds(10.0, 120.0, 22.0, {7: 50.0, 8: 900.0}), 4) == (20.0, 0.0)
+    assert cpu_percents(start, Seconds(10.0, 120.0, 12.0, {7: 56.0, 8: 902.0}), 4) == (25.0, 20.0)
+    assert cpu_percents(start, Seconds(10.0, 120.0, 10.0, {8: 900.0, 9: 4.0}), 4) == (40.0, 10.0)  # one went, one came
+    assert cpu_percents(start, Seconds(10.0, 100.0, 30.0, {}), 4)[0] == 0.0  # clocks of different grain
+    assert cpu_percents(start, Seconds(0.0, 101.0, 10.0, {}), 4) == (0.0, 0.0)  # no time has passed
+
+
+times = st.builds(
+    Seconds,
+    clock_s=st.floats(0, 1e6),
+    busy_s=st.floats(0, 1e6),
+    own_s=st.floats(0, 1e6),
+    serving_s=st.dictionaries(st.integers(1, 5), st.floats(0, 1e6)),
+)
+
+
+@given(before=times, now=times, cpus=st.integers(1, 256))
+def test_shares_are_never_below_nothing_and_the_servers_never_above_everything(
+    before: Seconds, now: Seconds, cpus: int
+) -> None:
+    others, served = cpu_percents(before, now, cpus)
+    assert others >= 0.0
+    assert 0.0 <= served <= 100.001
 
 
 def test_a_machine_without_a_gpu_library_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

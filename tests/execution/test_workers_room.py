@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from supervisor.config.settings import ResourceSettings
 from supervisor.contract import Budget
-from supervisor.execution.resources import MIB, Monitor
+from supervisor.execution.load import MIB, Gauge
+from supervisor.execution.resources import Monitor
 from supervisor.execution.room import Admission, Room, fits, share_of
 from supervisor.journal.events import EVENTS_NAME
 from supervisor.journal.log import read_log
@@ -64,14 +65,14 @@ def test_the_shares_of_all_workers_are_the_trainings_share(workers, fraction):
 
 def test_memory_that_trials_hold_already_is_theirs_to_take(tmp_path):
     """A trial is a child of our child, the fork server; what it uses is part of its budget, not gone."""
-    monitor = Monitor(tmp_path, ResourceSettings(), None)
+    gauge = Gauge(tmp_path, None)
     trial = "kept = bytearray(b'x' * 300 * 2**20); print(flush=True); input()"
     server = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
     with subprocess.Popen(
         [sys.executable, "-c", server, trial], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as program:
         program.stdout.readline()
-        held_mb = monitor._measure().ram_mb - psutil.virtual_memory().available / MIB
+        held_mb = gauge.room().ram_mb - psutil.virtual_memory().available / MIB
         program.stdin.write(b"\n")
     assert 200 < held_mb < 500
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from supervisor.contract import Decision, Outcome, Reason, Status, as_json, parse
 from supervisor.execution.attempts import PATIENCE_TRIALS, back_off_s
+from supervisor.lesson import Lesson
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.state import State, fold_all
-from supervisor.totals import BOUNDS_S, Totals, add_line
+from supervisor.totals import BOUNDS_S, FAILED, Totals, add_line
 from tests.support.lines import TARGET, line
 
 PROVEN = Decision("paired_e", Outcome.PROMOTE, Reason.PROVEN)
@@ -84,3 +85,24 @@ def test_what_a_clock_said_makes_no_two_states_differ_and_survives_a_snapshot_al
     assert read.totals.time == state.totals.time
     assert read.totals.time.trial_s == {TARGET: 180.0}
     assert read.totals.time.last_commit == "2026-02-01T00:00:00Z"
+
+
+def test_lessons_are_counted_by_what_became_of_them_and_rows_once_they_are_trained_on() -> None:
+    lesson = Lesson(TARGET, 3, "0:0", "0:0", "0:300", 300, 0, 4, 0)
+    totals = totals_of(
+        line(1, {}, 0.5),
+        line(2, {}, 0.9, lesson=lesson, decision=PROVEN),
+        line(3, {}, 0.6, lesson=lesson, decision=FUTILE),
+        line(4, {}, lesson=lesson),
+    )
+    target = totals.target(TARGET)
+    assert target.lessons == {Outcome.PROMOTE: 1, Outcome.REJECT: 1, FAILED: 1}
+    assert target.learnt_rows == 600
+    assert parse(Totals, as_json(totals)).target(TARGET) == target
+
+
+def test_a_snapshot_from_before_there_were_lessons_is_read() -> None:
+    body = as_json(totals_of(line(1, {}, 0.5)))
+    for target in body["targets"].values():
+        del target["lessons"], target["learnt_rows"]
+    assert parse(Totals, body).target(TARGET).learnt_rows == 0

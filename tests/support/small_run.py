@@ -20,7 +20,7 @@ from supervisor.journal.recovery import recover
 from supervisor.lessons import Lessons
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
-from supervisor.parts import Parts, Projections
+from supervisor.parts import Measured, Parts, Projections
 from supervisor.projections import RunProjections
 from supervisor.record import Record
 from supervisor.registry.store import ModelStore
@@ -93,6 +93,8 @@ class SmallRun:
         clock: Clock = MACHINE_CLOCK,
         cpus: int = 1,
         one_cycle: bool = False,
+        overload: Callable[[], str] = lambda: "",
+        measured: Measured = lambda turn: None,
     ) -> State:
         """One start, up to this many iterations. An `executor` that is given stays open."""
         self.run_dir.mkdir(exist_ok=True)
@@ -121,6 +123,8 @@ class SmallRun:
             events=events,
             say=self.said.append,
             admission=admission,
+            overload=overload,
+            measured=measured,
             room=room,
             versions=versions,
             clock=clock,
