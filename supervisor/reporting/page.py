@@ -17,7 +17,8 @@ STYLE = """
 @media (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e8eaed;--quiet:#a0a8b1;--rule:#383f47;--link:#5cb8f0}}
 body{margin:0 auto;max-width:1040px;padding:24px;background:var(--paper);color:var(--ink)}
 body{font:15px/1.5 system-ui,sans-serif}
-h1{font-size:24px;margin:0}h2{font-size:19px;margin:40px 0 8px}p{margin:4px 0 16px}a{color:var(--link)}
+h1{font-size:24px;margin:0}h2{font-size:19px;margin:40px 0 8px;overflow-wrap:anywhere}
+p{margin:4px 0 16px}a{color:var(--link)}
 .quiet,summary,th{color:var(--quiet)}.wide{overflow-x:auto}summary{cursor:pointer}
 .course{display:block;width:100%;height:auto}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;width:100%}
