@@ -189,3 +189,22 @@ def test_it_is_waited_so_long_then_skipped_to_the_next_interval(
     assert events(run)[0] == "yielded"
     assert run.said.count("waiting for resources: other programs use 90 % CPU (limit 50 %)") >= 2
     assert Waiting.RESOURCES in told
+
+
+def test_who_had_to_leave_in_the_midst_is_said_to_wait_in_vain_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No new trial asks then: the one in flight takes the only worker."""
+    monkeypatch.setattr(loop, "IDLE_WAIT_S", 0.001)
+    neighbour = Neighbour(turns=400)
+
+    def work(folder: str) -> int:
+        if folder.endswith("000003") and neighbour.turns == 400:
+            neighbour.here = True
+            return EXIT_STOPPED
+        return worker.main(folder)
+
+    run = SmallRun(tmp_path / "run", settings={"resources": {"wait_s": 50}})
+    run.run(4, work, overload=neighbour.overload, admission=neighbour.admission, clock=hurried())
+    assert events(run)[:2] == ["yielded", "skipped"]
+    assert events(run)[-1] == "went_on"
