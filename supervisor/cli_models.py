@@ -166,3 +166,23 @@ def train_coordination(
     return command.train_coordination(
         command.CoordinationOptions(run_dir, config, archetype, pack_size, episodes, games, output, seed)
     )
+
+
+@models.command()
+def report(
+    targets: Annotated[str | None, typer.Option(help="Comma-separated keys or globs. [default: all]")] = None,
+    html: Annotated[Path | None, typer.Option(help="File to write: pictures and tables, for a browser.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="90m, 24h, 7d, 2w, or a date or time (UTC). [default: the log's beginning]")
+    ] = None,
+    run_dir: RunDir = DEFAULT_RUN_DIR,
+    as_json: AsJson = False,
+) -> int:
+    """Show how production's win rate went.
+
+    With every promotion and rollback, out of the log; beside a running supervisor too.
+    """
+    from supervisor.clock import Clock
+    from supervisor.commands import report as command
+
+    return command.report(command.ReportOptions(run_dir, names(targets), html, since, as_json), Clock())

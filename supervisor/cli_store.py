@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from supervisor.commands.store import StoreOptions
-from supervisor.experience.sqlite.store import now_us
+from supervisor.commands.storeoptions import StoreOptions
 from supervisor.flags import DEFAULT_RUN_DIR, AsJson, Config, RunDir, names
 
-store = typer.Typer(help="The store of experiences: what play brought, and trainings learn from.", no_args_is_help=True)
+store = typer.Typer(help="Make, look after and fill the store of experiences.", no_args_is_help=True)
 
 Url = Annotated[
     str | None,
@@ -19,6 +19,10 @@ Url = Annotated[
         help="sqlite:///path or postgresql://user@host/name. [default: experience.url, else the run folder's]"
     ),
 ]
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
 
 
 @store.command()

@@ -20,6 +20,7 @@ from supervisor.journal.events import Events
 from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.record import Record
 from supervisor.registry.active import ActiveFile
+from supervisor.registry.bookkeeper import Bookkeeper
 from supervisor.registry.delivery import ReloadDelivery
 from supervisor.registry.store import ModelStore
 from supervisor.retention import Kind, Limits, is_kept, needed_files, needless
@@ -46,6 +47,7 @@ class RunProjections:
         delivery: ReloadDelivery | None,
         projector: Projector | None,
         recent: Sequence[State] = (),
+        bookkeeper: Bookkeeper | None = None,
     ) -> None:
         """`recent` are the last W states, kept current by the loop: proposals are still made from the oldest."""
         self._run_dir = run_dir
@@ -56,6 +58,7 @@ class RunProjections:
         self._delivery = delivery
         self._projector = projector
         self._recent = recent
+        self._bookkeeper = bookkeeper
         self._limits = Limits.of(settings)
         self._flying: dict[int, TrialSpec] = {}
         self._needed: frozenset[str] | None = None  # what the store was last asked to keep
@@ -100,6 +103,8 @@ class RunProjections:
         self._retain(state)
         if self._projector is not None:
             self._projector.finished(record)
+        if self._bookkeeper is not None:
+            self._bookkeeper.committed(record)
 
     def close(self, hurried: bool = False) -> None:
         """No trial runs any more."""
@@ -110,6 +115,8 @@ class RunProjections:
             self._projector.close(timeout_s=projector_s)
         if self._delivery is not None:
             self._delivery.close(timeout_s=delivery_s)
+        if self._bookkeeper is not None:
+            self._bookkeeper.close(timeout_s=projector_s)
 
     def _publish(self, state: State, changed: str | None) -> None:
         """The files that name what is best and what is in production, then whoever serves or plays it."""

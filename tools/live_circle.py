@@ -25,19 +25,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 INCUMBENT = ROOT / ".venv" / "bin" / "incumbent"
 TARGETS = "aggressive/combat_dqn,mage/combat_dqn"
-CONFIG_NAME, PLANTED_NAME, LOG_NAME = "live.yaml", "planted", "training_log.jsonl"
+CONFIG_NAME, PLANTED_NAME, LOG_NAME, CYCLE_NAME = "live.yaml", "planted", "training_log.jsonl", "cycle.json"
+INTERVAL_S = 90
 STOP_S = 60
 WEAK_STEPS = 200_000  # of the 800,000 that combat_dqn usually trains for
 
 
 def config_of(targets: Sequence[str], port: int) -> str:
-    """Cycles every 20 seconds, and a watch that a few clients are enough for."""
+    """A watch that a few clients are enough for, and cycles far enough apart for it to see what it watches."""
     keys = ", ".join(targets)
-    return f"""run: {{targets: [{keys}], metrics_port: 0}}
+    return f"""run: {{targets: [{keys}], metrics_port: 0, retention_versions: 100}}
 targets: {{"*/combat_dqn": {{steps: {WEAK_STEPS}}}}}
 serving: {{port: {port}}}
-continuous: {{search: false, check_interval_s: 20, min_new_experiences: 2000}}
-watch: {{window_s: 300, holdback: 0.4, settle_s: 20, games_per_client: 100000}}
+continuous: {{search: false, check_interval_s: {INTERVAL_S}, min_new_experiences: 2000}}
+watch: {{window_s: 600, holdback: 0.4, settle_s: 10, games_per_client: 100000}}
 """
 
 
@@ -62,10 +63,8 @@ def table(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         if line["promoted"] or line["rollbacks"]:
             rate = "" if line["best_win_rate"] is None else f"{100 * line['best_win_rate']:.1f} %"
             what = f"{line['purpose']}: {line['reason']}"
-            when = str(line["time"]["finished_at"])[:19]
-            rows.append(
-                f"{line['iteration']:>9}  {when}  {line['target']:<24}  {what:<26}  {line['version']:<8}  {rate}"
-            )
+            when, version = str(line["time"]["finished_at"])[:19], line["version"] or "none"
+            rows.append(f"{line['iteration']:>9}  {when}  {line['target']:<24}  {what:<26}  {version:<8}  {rate}")
     return rows
 
 
@@ -98,15 +97,25 @@ def running(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]
                 process.kill()
 
 
+def between_cycles(run_dir: Path, lines: Sequence[Mapping[str, Any]], now_s: float) -> bool:
+    """Whether the present cycle's lessons are over, and the next cycle more than half of the time away."""
+    cycle = json.loads((run_dir / CYCLE_NAME).read_bytes())
+    done = {line["target"] for line in lines if line["lesson"] and line["lesson"]["cycle"] == cycle["number"]}
+    over = all(lesson["target"] in done for lesson in cycle["lessons"])
+    return over and now_s - cycle["looked_us"] / 1e6 < INTERVAL_S / 2
+
+
 def plant(run_dir: Path, config: Path, target: str) -> bool:
     """Put the target's first version back into production, once; whether there is a better one to fall from."""
-    lines = [line for line in lines_of(run_dir) if line["target"] == target]
+    every = lines_of(run_dir)
+    lines = [line for line in every if line["target"] == target]
     first = next((line["version"] for line in lines if line["version"]), None)
     rates = strength(lines, target)
-    if first is None or rates[-1] < rates[0] + 0.1:
+    if first is None or rates[-1] < rates[0] + 0.1 or not between_cycles(run_dir, every, time.time()):
         return False
     command = [str(INCUMBENT), "promote", target, first, "--run-dir", str(run_dir), "--config", str(config)]
-    subprocess.run(command, check=True)
+    if subprocess.run(command, check=False).returncode:
+        return False
     (run_dir / PLANTED_NAME).write_text(f"{target} {first}\n")
     return True
 

@@ -127,7 +127,7 @@ class ArenaTarget:
 
     def _training(self, params: Params, work: Path, control: Control | None = None) -> Sequence[Training]:
         """The training as part of a batch; none where it cannot be, or can be none: that is left to `build`."""
-        if not isinstance(self._type, Stacking):
+        if not isinstance(self._type, Stacking) or self._spec.lesson is not None:
             return []
         try:
             memory_mb = self._type.memory_mb(self._args(params)[1])

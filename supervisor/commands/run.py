@@ -22,6 +22,7 @@ from supervisor.execution.local import LocalExecutor
 from supervisor.execution.resource_note import Notes
 from supervisor.execution.resources import Monitor
 from supervisor.experience.opening import URL_VARIABLE, open_if_there
+from supervisor.experience.store import ExperienceStore
 from supervisor.journal import durable
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock, save_identity
@@ -37,6 +38,7 @@ from supervisor.notify import Notifier
 from supervisor.parts import Parts, Turn
 from supervisor.projections import RunProjections
 from supervisor.registry.active import ActiveFile, DamagedActiveError
+from supervisor.registry.bookkeeper import Bookkeeper
 from supervisor.registry.client import ServerClient
 from supervisor.registry.delivery import ReloadDelivery
 from supervisor.registry.store import ModelStore
@@ -248,6 +250,9 @@ class _Run:
                 delivery,
                 Projector(self._run_dir, settings, identity.run_id, report, spaces) if charts else None,
                 memory.states,
+                Bookkeeper(self._run_dir, identity.run_id, identity.folder_id, self._played(settings), report)
+                if charts
+                else None,
             ),
             store=store,
             events=self._events,
@@ -275,16 +280,19 @@ class _Run:
         self._notifier.beat()
         observer.beat()
 
-    def _lessons(self, settings: Settings, identity: RunIdentity) -> Lessons:
-        """What was played, from where the settings say; trials find the address in their environment."""
+    def _played(self, settings: Settings) -> Callable[[], ExperienceStore | None]:
+        """Opens what was played; trials find the address in their environment."""
         url = settings.experience.url.get_secret_value() if settings.experience.url is not None else None
         if url is not None:
             os.environ[URL_VARIABLE] = url
+        return partial(open_if_there, url, self._run_dir)
+
+    def _lessons(self, settings: Settings, identity: RunIdentity) -> Lessons:
         return Lessons(
             self._run_dir,
             settings.continuous,
             self._setup.targets,
-            partial(open_if_there, url, self._run_dir),
+            self._played(settings),
             identity.run_id,
             self._events.write,
             self._console.say,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
-from supervisor.config.load import load_settings
+from supervisor.commands.storeoptions import StoreOptions
 from supervisor.config.settings import Settings
 from supervisor.errors import UsageError
 from supervisor.experience.caretaker import Caretaker
@@ -19,19 +18,6 @@ from supervisor.experience.store import ExperienceStore, NotInitialisedError
 from supervisor.journal import durable
 
 LAYOUTS = ("plain", "partitioned", "hypertable")
-
-
-@dataclass(frozen=True)
-class StoreOptions:
-    """Which store: the address given, else the configuration's, else the file in the run folder."""
-
-    run_dir: Path
-    config: Path | None
-    url: str | None
-
-    def settings(self) -> Settings:
-        """Raises ConfigurationError."""
-        return load_settings(self.config, os.environ, {"experience.url": self.url}).settings
 
 
 @dataclass(frozen=True)

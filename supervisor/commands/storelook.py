@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import typer
 
-from supervisor.commands.store import Opened, StoreOptions, opened
+from supervisor.commands.store import Opened, opened
+from supervisor.commands.storeoptions import StoreOptions
 from supervisor.contract import Json
 from supervisor.experience.caretaker import Overview
 from supervisor.experience.finding import Finding, Severity

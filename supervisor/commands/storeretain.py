@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import typer
 
-from supervisor.commands.store import StoreOptions, opened
+from supervisor.commands.store import opened
+from supervisor.commands.storeoptions import StoreOptions
 from supervisor.experience.keeping.cold import day_name
 from supervisor.experience.keeping.retention import FOLDER, Kept, Retention
 from supervisor.experience.keeping.rules import Ages, Step

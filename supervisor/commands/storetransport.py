@@ -10,7 +10,8 @@ from pathlib import Path
 import typer
 
 from supervisor.commands.collect import MODEL_TYPE, read_manifest
-from supervisor.commands.store import Opened, StoreOptions, opened
+from supervisor.commands.store import Opened, opened
+from supervisor.commands.storeoptions import StoreOptions
 from supervisor.config.mistakes import suggest
 from supervisor.errors import UsageError
 from supervisor.experience.store import Selection

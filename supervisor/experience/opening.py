@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from supervisor.errors import UsageError
+from supervisor.experience.books import Books
 from supervisor.experience.caretaker import Caretaker
 from supervisor.experience.store import ExperienceStore
 
@@ -68,3 +69,18 @@ def caretaker_of(store: ExperienceStore) -> Caretaker:
 
     assert isinstance(store, PostgresStore)
     return PostgresCaretaker(store)
+
+
+def books_of(store: ExperienceStore) -> Books:
+    """The tables of trainings and models beside an opened store, over its own connection."""
+    from supervisor.experience.sqlite.store import SqliteStore
+
+    if isinstance(store, SqliteStore):
+        from supervisor.experience.sqlite.books import sqlite_books
+
+        return sqlite_books(store.connection, store.path)
+    from supervisor.experience.postgres.books import postgres_books
+    from supervisor.experience.postgres.store import PostgresStore
+
+    assert isinstance(store, PostgresStore)
+    return postgres_books(store)

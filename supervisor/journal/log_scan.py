@@ -21,7 +21,7 @@ from supervisor.record import FIRST_CHAIN, Record
 
 # As canonical JSON spells a line's own fields; a line that is spelled otherwise is decoded.
 CHAIN = re.compile(rb'"chain":"([0-9a-f]{32})",')
-ITERATION = re.compile(rb'"iteration":(\d+),"level":')
+ITERATION = re.compile(rb'"iteration":(\d+),"le(?:sson|vel)":')  # lines of before lessons have none
 RUN_ID = re.compile(rb'"run_id":"([^"\\]*)"')
 TIME, BEHIND_TIME = b',"time":{', b'},"trial":'
 

@@ -1,9 +1,9 @@
 """Does play that was recorded make a model better? Play, train from it, play with the better one, and so on.
 
 `python -m tests.benchmarks.from_play [--targets a/b,…] [--rounds N] [--steps N] [--games N] [--seeds N]` trains a weak
-model (a tenth of the default budget), plays with its exported file in the arena as a game would, now and then at
-random, trains from the recorded steps alone, and plays paired games with the files before and after. A round's model
-goes on if it won more; what was recorded before is replayed. The reward is the archetype's default one.
+model (a tenth of the default budget, SAC a fifth), plays with its exported file in the arena as a game would, now and
+then at random, trains from the recorded steps alone, and plays paired games with the files before and after. A round's
+model goes on if it won more; what was recorded before is replayed. The reward is the archetype's default one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from trainers.parameters import fields, group
 
 LEVEL = 3
 FIGHTS = 64  # of the game, side by side
-WEAK = 0.1  # of the default budget
+WEAK = {"combat_dqn": 0.1, "skill_dqn": 0.1, "soft_actor_critic": 0.2}  # of the default budget
 EXPLORED = 0.1  # share of steps at random
 DEVIATION = 0.3  # of controls
 FIRST_GAME, FIRST_FIGHT = 10**7, 5 * 10**7
@@ -105,7 +105,7 @@ class Target:
         return fields(self.kind.args, self.kind.names, own)
 
     def weak(self, seed: int) -> Learner:
-        steps = round(WEAK * default_steps(f"{self.archetype}/{self.name}"))
+        steps = round(WEAK[self.name] * default_steps(f"{self.archetype}/{self.name}"))
         return run(self.kind.learner(self.case, self.args, steps, seed, None))
 
     def played(self, session: OnnxSession, steps: int, seed: int) -> Experiences:

@@ -42,6 +42,7 @@ LAYERS = (
     ("supervisor.deciding", "supervisor.console", "supervisor.rules", "supervisor.retention"),
     (
         "supervisor.history",
+        "supervisor.reporting",
         "supervisor.memory",
         "supervisor.planning",
         "supervisor.flight",
@@ -169,7 +170,9 @@ def test_a_run_loads_neither_the_model_runtime_nor_the_web_server():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"[]\n"
 
 
-@pytest.mark.parametrize("command", ["ask", "gc", "serve", "doctor", "status", "export", "validate", "storetransport"])
+@pytest.mark.parametrize(
+    "command", ["ask", "gc", "serve", "doctor", "status", "export", "validate", "storetransport", "report"]
+)
 def test_a_command_that_searches_nothing_loads_no_optuna(command):
     unwanted = ("optuna", "scipy", "sqlalchemy")
     code = f"import supervisor.commands.{command}, sys; print([name for name in {unwanted} if name in sys.modules])"

@@ -287,6 +287,15 @@ def test_what_a_frame_leaves_out_has_its_usual_value() -> None:
     assert rows.times.tolist() == [NOW_US, NOW_US]
 
 
+def test_a_frame_in_which_a_step_neither_ends_an_episode_nor_does_not_is_refused() -> None:
+    body = bytearray(frame.encode(TARGET, experiences(8)))
+    done = 24 + 16 + 8 * (2 * 4 * WIDTH + 4 + 4)
+    assert set(body[done : done + 8]) <= {0, 1}
+    body[done + 3] = 2
+    with pytest.raises(UnreadableError, match="done must be 0 or 1"):
+        read(bytes(body), FRAME)
+
+
 def test_a_frames_columns_are_read_where_they_lie() -> None:
     body = frame.encode(TARGET, experiences(1000))
     rows = the_rows(read(body, FRAME))

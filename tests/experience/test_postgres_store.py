@@ -13,11 +13,14 @@ import psycopg
 import pytest
 
 from supervisor.errors import DamagedStateError, IncumbentError, UsageError
+from supervisor.experience.postgres.address import Address
 from supervisor.experience.postgres.async_reader import AsyncPostgresReader
+from supervisor.experience.postgres.connection import told
 from supervisor.experience.postgres.paging import Paging
 from supervisor.experience.postgres.schema import create, migrate
 from supervisor.experience.postgres.store import PostgresStore, open_postgres
 from supervisor.experience.postgres.writing import write as write_rows
+from supervisor.experience.rows import Experiences
 from supervisor.experience.store import (
     BEGINNING,
     NotInitialisedError,
@@ -403,3 +406,27 @@ def test_reading_a_target_goes_by_the_index_without_sorting(store, url):
     assert "Index Scan using ml_experience_replay_target" in plan
     assert "Sort" not in plan
     assert "ROW(txid, id) > ROW" in plan.split("Index Cond", 1)[1].splitlines()[0]
+
+
+def test_widths_that_change_after_many_rows_are_noticed_too(store):
+    write(store, experiences(1024, width=2))
+    write(store, experiences(5, width=3))
+    with pytest.raises(ValueError, match="states of 2 and 3 numbers are mixed"):
+        read(store)
+
+
+def test_rows_that_differ_inside_but_not_in_length_are_not_taken_for_each_other(store):
+    rows, odd = experiences(1, width=4), experiences(1, width=5)
+    odd = Experiences(**{**vars(odd), "next_states": odd.next_states[:, :3]})
+    write(store, rows)
+    write(store, odd)
+    with pytest.raises(ValueError, match="states of 4 and 5 numbers are mixed"):
+        read(store)
+
+
+def test_a_password_that_the_server_repeats_is_not_shown():
+    address = Address.parse("postgresql://me:hunter2%40x@127.0.0.1/x")
+    for said in ("no such role hunter2@x", "invalid: postgresql://me:hunter2%40x@127.0.0.1"):
+        with pytest.raises(StoreDownError) as caught, told(address):
+            raise psycopg.OperationalError(said)
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))

@@ -23,7 +23,7 @@ from supervisor.experience.rows import Experiences
 from supervisor.experience.sqlite.store import SqliteStore
 from supervisor.experience.store import Parcel, Selection
 from supervisor.experience.transport.exporting import exported, path_of
-from supervisor.experience.transport.files import FORMATS
+from supervisor.experience.transport.files import FORMATS, open_source, open_writer
 from supervisor.experience.transport.importing import checked, imported
 from supervisor.experience.transport.source import CHUNK_ROWS
 from tests.support.experiences import NOON_US, TARGET, experiences, read, same, together, write
@@ -279,3 +279,14 @@ def test_the_magic_of_a_file_decides_and_not_its_name(tmp_path):
     (tmp_path / "y.npz").write_text("states,actions\n1,2\n")
     _, [mistake] = checked(tmp_path / "y.npz", None, NOON_US, quarantine=False)
     assert "neither Parquet nor Arrow IPC nor NPZ" in mistake
+
+
+def test_a_nan_and_a_negative_zero_keep_their_bits_in_a_cold_file(tmp_path):
+    odd = np.array([0x7FC00000, 0x7FC00001, 0xFFC00002, 0x80000000, 0x00000000], np.uint32).view(np.float32)
+    rows = experiences(len(odd), width=len(odd))
+    rows = Experiences(**{**vars(rows), "states": np.stack([odd] * len(odd)), "rewards": odd})
+    writer = open_writer("parquet", tmp_path / "x", TARGET)
+    writer.write(rows)
+    writer.close()
+    [found] = open_source(tmp_path / "x").blocks(NOON_US)
+    assert same(found, rows)

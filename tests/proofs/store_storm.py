@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from supervisor.experience.postgres.writing import write
 from supervisor.experience.store import BEGINNING, Parcel, Position, Selection
 from tests.support.experiences import END, TARGET, experiences
 from tests.support.postgres import running_server
-from tests.support.processes import ROOT, wait_for
+from tests.support.processes import wait_for
 
 WRITERS = 8
 NAIVE = {
@@ -53,14 +54,12 @@ class Result:
     repeated: int
 
 
-def writer(url: str, seed: int) -> None:
-    """Until its input ends. Rows carry a number of their own as episode, and as time that of their transaction's
+def writer(url: str, seed: int, stop: Path) -> None:
+    """Until that file is there. Rows carry a number of their own as episode, and as time that of their transaction's
     beginning, as `now()` gives it."""
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
     rng, number = random.Random(seed), seed << 40
     with psycopg.connect(url) as connection:
-        while not stop.is_set():
+        while not stop.exists():
             for _ in range(rng.randint(1, 5)):
                 now = connection.execute("SELECT (extract(epoch FROM now()) * 1000000)::bigint").fetchone()[0]
                 rows = experiences(rng.randint(1, 20), seed=seed)
@@ -69,18 +68,16 @@ def writer(url: str, seed: int) -> None:
                 number += len(rows)
                 write(connection, [Parcel([(TARGET, rows)])])
                 if rng.random() < 0.3:
-                    stop.wait(rng.random() * 0.05)
+                    time.sleep(rng.random() * 0.05)  # a transaction takes as long as it takes
             connection.rollback() if rng.random() < 0.1 else connection.commit()
 
 
-def reader(url: str, kept: Path) -> None:
-    """From where the file says until it is killed, or until its input has ended and no row is left."""
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+def reader(url: str, kept: Path, stop: Path) -> None:
+    """From where the file says until it is killed, or until `stop` is there and no row is left."""
     store, position = open_postgres(url), last_position(kept)
     with kept.open("ab") as file:
         while True:
-            leave, got = stop.is_set(), 0
+            leave, got = stop.exists(), 0
             for page in store.stream(Selection(TARGET), position, END):
                 got, position = got + len(page.rows), page.last
                 file.write(json.dumps([str(position), page.rows.episodes.tolist()]).encode() + b"\n")
@@ -88,7 +85,7 @@ def reader(url: str, kept: Path) -> None:
                 os.fsync(file.fileno())
             if leave and not got:
                 return
-            stop.wait(0.002)
+            time.sleep(0.002)
 
 
 def last_position(kept: Path) -> Position:
@@ -111,17 +108,18 @@ def naive(url: str, query: str, mark: object, stop: threading.Event, got: list[i
             stop.wait(0.002)
 
 
-def process(part: str, *given: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.proofs.store_storm", "--part", part, *given],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-    )
+def process(work: Callable[..., None], *given: object) -> BaseProcess:
+    """A start takes milliseconds: all that is imported is there already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["supervisor.experience.postgres.store", "tests.support.postgres"])
+    made = context.Process(target=work, args=given)
+    made.start()
+    return made
 
 
 def storm(url: str, folder: Path, seconds: float, kill_every_s: float = 1.0) -> tuple[list[Result], int]:
     """What each reader got of all that was committed, and how often ours was killed."""
-    kept, stop, kills = folder / "kept.jsonl", threading.Event(), 0
+    kept, ended, stop, kills = folder / "kept.jsonl", folder / "ended", threading.Event(), 0
     kept.touch()
     naive_got: dict[str, list[int]] = {name: [] for name in NAIVE}
     threads = [
@@ -130,20 +128,21 @@ def storm(url: str, folder: Path, seconds: float, kill_every_s: float = 1.0) -> 
     ]
     for thread in threads:
         thread.start()
-    writers = [process("writer", url, str(seed)) for seed in range(WRITERS)]
-    reading = process("reader", url, str(kept))
+    writers = [process(writer, url, seed, ended) for seed in range(WRITERS)]
+    reading = process(reader, url, kept, ended)
     began, rng = time.monotonic(), random.Random(0)
     while time.monotonic() < began + seconds:
         size = kept.stat().st_size
         wait_for("the reader got something", lambda size=size: kept.stat().st_size > size)
         stop.wait(rng.random() * kill_every_s)
-        reading.send_signal(signal.SIGKILL)
-        reading.wait()
+        reading.kill()
+        reading.join()
         kills += 1
-        reading = process("reader", url, str(kept))
-    for one in writers:
-        one.communicate()
-    reading.communicate()
+        reading = process(reader, url, kept, ended)
+    ended.touch()
+    for one in (*writers, reading):
+        one.join()
+        assert one.exitcode == 0, f"{one.name} failed"
     stop.set()
     for thread in threads:
         thread.join()
@@ -162,15 +161,7 @@ def result(name: str, got: list[int], stored: set[int]) -> Result:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--part", choices=("writer", "reader"), help=argparse.SUPPRESS)
-    parser.add_argument("given", nargs="*", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.part == "writer":
-        writer(asked.given[0], int(asked.given[1]))
-        return 0
-    if asked.part == "reader":
-        reader(asked.given[0], Path(asked.given[1]))
-        return 0
     with running_server() as server, tempfile.TemporaryDirectory() as folder:
         create(server.url)
         results, kills = storm(server.url, Path(folder), asked.seconds)

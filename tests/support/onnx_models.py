@@ -61,6 +61,12 @@ def mlp(seed: int = 0, hidden: int = 32, kind: type = np.float32) -> bytes:
     return model(nodes, weights, element=TensorProto.FLOAT16 if kind is np.float16 else TensorProto.FLOAT)
 
 
+def always(action: int) -> bytes:
+    """One that would do the same whatever it sees."""
+    weights = [tensor("w", np.zeros((STATE, ACTIONS))), tensor("b", np.eye(ACTIONS)[action])]
+    return model([helper.make_node("Gemm", ["state", "w", "b"], ["q_values"])], weights)
+
+
 def mlp_values(seed: int, states: NDArray[np.floating], hidden: int = 32) -> NDArray[np.floating]:
     """What `mlp(seed)` answers, computed without onnxruntime."""
     w0, b0, w1, b1 = matrices(seed, hidden)

@@ -6,6 +6,7 @@ refuses to run as root: there it is started as another user.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib.util
@@ -123,14 +124,27 @@ def server() -> Iterator[str]:
         yield running.url
 
 
+@functools.cache
+def shared_server() -> Server:
+    """The one of this process, for tests that only need databases of their own; gone when the process ends."""
+    lasting = contextlib.ExitStack()
+    atexit.register(lasting.close)
+    return lasting.enter_context(running_server())
+
+
+@functools.cache
+def _template(layout: Layout) -> str:
+    running, name = shared_server(), f"store_{layout}"
+    with psycopg.connect(running.url, autocommit=True) as connection:
+        execute(connection, "CREATE DATABASE {}", name)
+    create(running.address(name), layout)
+    return name
+
+
 @contextlib.contextmanager
-def stores(layout: Layout = "plain", **settings: str) -> Iterator[Callable[[], contextlib.AbstractContextManager[str]]]:
-    """A server; whoever calls what is given gets the address of a new, empty store on it."""
-    with running_server(**settings) as running:
-        with psycopg.connect(running.url, autocommit=True) as connection:
-            execute(connection, "CREATE DATABASE {}", "store")
-        create(running.address("store"), layout)
-        yield lambda: database(running, "store")
+def stores(layout: Layout = "plain") -> Iterator[Callable[[], contextlib.AbstractContextManager[str]]]:
+    """Whoever calls what is given gets the address of a new, empty store on the shared server."""
+    yield lambda: database(shared_server(), _template(layout))
 
 
 @contextlib.contextmanager

@@ -123,6 +123,24 @@ def test_what_the_game_calls_important_is_drawn_more_often_at_first() -> None:
     assert (memory.draw(np.full(400, 0.5), 1.0, 1).index == 1).sum() == 300
 
 
+def test_what_is_new_counts_as_being_off_as_far_as_any() -> None:
+    memory = memory_of(step(1, 0), step(1, 1), alpha=1.0)
+    memory.update(np.array([0, 1]), np.array([6.0, 1.0], np.float32))
+    memory.add(step(2, 0))
+    drawn = memory.draw(np.full(1300, 0.5), 1.0, 1)
+    assert np.bincount(drawn.index) == pytest.approx(np.array([600, 100, 600]), abs=2)
+
+
+def test_restored_it_knows_which_of_two_equal_steps_came_later() -> None:
+    whole = memory_of(step(9, 9), step(1, 1, 2), step(9, 7), step(9, 5), step(1, 1, 4), rows=4)
+    again = PlayMemory(4, 2, 0, GAMMA)
+    again.load_state(weights.unpack(weights.pack({"it": whole.state()}))["it"])  # type: ignore[arg-type]
+    for memory in (whole, again):
+        memory.add(step(9, 3))
+        memory.add(step(1, 0))
+        assert told(memory.newest(2))[3][0] == 3
+
+
 def test_restored_it_is_the_same_memory_and_goes_on_as_the_same() -> None:
     rows = [step(k % 5, k // 5, k, k % 7 == 0) for k in range(40)]
     whole = memory_of(*rows[:30], rows=16, alpha=0.6)

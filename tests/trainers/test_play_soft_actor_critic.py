@@ -14,7 +14,7 @@ from tests.support.recorded_play import pages_of
 from trainers.algorithms.defaults import SacArgs
 from trainers.algorithms.from_play.learner import FromPlay
 from trainers.algorithms.from_play.plan import Plan
-from trainers.algorithms.from_play.soft_actor_critic import PlayedSac
+from trainers.algorithms.from_play.soft_actor_critic import TAU_FACTOR, PlayedSac
 from trainers.algorithms.sac import Args
 
 CHEAP = 100.0
@@ -65,6 +65,16 @@ def test_the_dearer_it_is_the_less_it_leaves_what_it_did_at_first() -> None:
         moved.append(abs(answer(run(training)) - before))
     assert moved == sorted(moved, reverse=True)
     assert moved[-1] < 0.1 * moved[0]
+
+
+def test_the_critics_that_value_what_comes_after_follow_a_little_in_each_gradient_step() -> None:
+    training = learner(Plan(**{**vars(PLAN), "gradient_steps": 1}))
+    before = {name: value.clone() for name, value in training.final()["target"].items()}  # type: ignore[attr-defined]
+    after = run(training).final()
+    for name, followed in after["target"].items():  # type: ignore[attr-defined]
+        led = after["critics"][name]  # type: ignore[index]
+        assert torch.allclose(followed, before[name] + ARGS.tau * TAU_FACTOR * (led - before[name]), atol=1e-7)
+    assert any(not torch.equal(before[name], followed) for name, followed in after["target"].items())  # type: ignore[attr-defined]
 
 
 def test_only_answers_close_to_what_was_said_are_the_same() -> None:

@@ -13,6 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from supervisor.errors import StorageUnreachableError
+from trainers.jobs.job import say
 
 TIMEOUT_S = 30.0
 PATIENCE_S = 120.0
@@ -66,7 +67,7 @@ class LiveClient:
 
     def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         """The answer's object. What a server that restarts or is full did not answer is asked again."""
-        until_s, pause_s = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
+        until_s, pause_s, told = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S, False
         while True:
             try:
                 self._connection.request(method, path, body, self._headers)
@@ -86,5 +87,8 @@ class LiveClient:
                 raise StorageUnreachableError(
                     f"no answer from a model server at {self._host}:{self._port} ({why}); start one: incumbent serve"
                 )
+            if pause_s == LONGEST_PAUSE_S and not told:
+                say(f"waiting for a model server at {self._host}:{self._port} ({why})")
+                told = True
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,11 @@ class Intake:
                 if time.monotonic() - self._began_s < RESTART_S:  # it has just died: no busy loop
                     raise NotTakenError(messages.STORE_DOWN, "the process that takes experiences in has ended")
                 self._began_s = time.monotonic()
-                self._link = await _Link.begun(self.options, self._run_dir, self._heard, self._over)
+                try:
+                    self._link = await _Link.begun(self.options, self._run_dir, self._heard, self._over)
+                except OSError as error:
+                    self._announce(f"experiences are refused: no process can be started to take them in: {error}")
+                    raise NotTakenError(messages.STORE_DOWN, "no process can be started") from error
             return self._link
 
     def _heard(self, told: Mapping[str, Any]) -> None:
@@ -108,6 +112,7 @@ class Intake:
 
     def _over(self) -> None:
         """Nobody knows what became of what was asked; whoever sent it sends it again."""
+        self.state = replace(self.state, waiting_rows=0)
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(NotTakenError(messages.STORE_DOWN, "the process that stores them has ended"))
@@ -176,6 +181,6 @@ class _Link:
         except (asyncio.IncompleteReadError, OSError):
             pass  # it has gone
         self.is_over = True
+        over()  # before anything else is asked of another one
         self._writer.close()
         await asyncio.to_thread(self._process.wait)
-        over()

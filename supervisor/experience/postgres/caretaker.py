@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import errors, sql
@@ -12,9 +14,10 @@ from supervisor.experience.caretaker import DAY_US, HOUR_US, Day, Overview, Span
 from supervisor.experience.finding import Finding
 from supervisor.experience.lag import lag_finding, lags
 from supervisor.experience.postgres.connection import told
+from supervisor.experience.postgres.doctor import doctor
 from supervisor.experience.postgres.named_sql import filled, query
 from supervisor.experience.postgres.store import PostgresStore
-from supervisor.experience.rows import Experiences
+from supervisor.experience.rows import MICROSECONDS, Experiences
 from supervisor.experience.sqlite.columns import NAMES, experiences_of
 from supervisor.experience.store import BEGINNING, Position, StoreDownError
 
@@ -42,7 +45,10 @@ class PostgresCaretaker:
         )
 
     def findings(self, now_us: int) -> list[Finding]:
-        return [lag_finding(lag, now_us) for lag in lags(self._store)]
+        today = datetime.fromtimestamp(now_us / MICROSECONDS, UTC).date()
+        with told(self._store.address):
+            found = doctor(self._store.connection, today)
+        return [*found, *(lag_finding(lag, now_us) for lag in lags(self._store))]
 
     def days(self, target: str, before_us: int, upto: Position) -> list[Day]:
         self._see_that_it_is_ours()
@@ -62,10 +68,10 @@ class PostgresCaretaker:
             yield dropped
             return
         after = BEGINNING
-        while found := self._rows("remove", *_values(span, after), batch_rows, *span.target.split("/", 1)):
-            [(txid, row, gone)] = found
-            yield gone
-            after = Position(txid, row)
+        while found := self._rows("edge", *_values(span, after), batch_rows):
+            edge = Position(*found[0])
+            yield self._gone("remove", *_values(replace(span, upto=edge), after))
+            after = edge
 
     def _dropped(self, span: Span) -> int:
         """Rows of a day's own table, dropped as a whole where nothing else is in it; 0 where they are to be removed one

@@ -17,6 +17,9 @@ from supervisor.experience.store import NotInitialisedError, StoreDownError
 STATEMENT_S = 60.0
 """A statement that takes longer is given up: each of ours reads or writes a few megabytes."""
 
+LOCK = 0x696E63756D62656E
+"""Of the database: those who make or change tables at once follow one another."""
+
 CURES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (errors.QueryCanceled, "it was too slow; see what it is busy with, then this is tried again"),
     (errors.DiskFull, "free some space on the server"),

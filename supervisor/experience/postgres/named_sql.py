@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from psycopg import Connection, sql
 
-NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+from supervisor.experience import named_sql
 
 
 def script(name: str) -> str:
     """A whole file."""
-    folder = resources.files("supervisor.experience") / "sql" / "postgres"
-    return (folder / f"{name}.sql").read_text(encoding="utf-8")
+    return named_sql.script("postgres", name)
 
 
-@cache
 def queries(file: str) -> dict[str, str]:
     """Of a file, by the names that stand before them."""
-    _, *parts = NAME.split(script(file))
-    return dict(zip(parts[::2], (text.strip() for text in parts[1::2]), strict=True))
+    return named_sql.queries("postgres", file)
 
 
 def query(file: str, name: str) -> bytes:

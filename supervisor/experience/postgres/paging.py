@@ -9,6 +9,7 @@ from psycopg import sql
 from supervisor.experience.postgres.decoding import Rows, decoded, mixed
 from supervisor.experience.postgres.named_sql import filled
 from supervisor.experience.postgres.table import Table
+from supervisor.experience.rows import Experiences
 from supervisor.experience.store import Page, Position, Selection
 
 FIRST_ROWS = 1024
@@ -100,4 +101,5 @@ class Paging:
 
 
 def _page(rows: Rows, begin: int, end: int) -> Page:
-    return Page(rows.experiences.where(slice(begin, end)), Position(int(rows.txids[end - 1]), int(rows.ids[end - 1])))
+    columns = {name: column[begin:end] for name, column in vars(rows.experiences).items()}
+    return Page(Experiences(**columns), Position(int(rows.txids[end - 1]), int(rows.ids[end - 1])))

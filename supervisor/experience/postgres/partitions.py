@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from psycopg import Connection, sql
 
+from supervisor.experience.postgres.connection import LOCK
 from supervisor.experience.postgres.named_sql import filled
-from supervisor.experience.postgres.schema import LOCK
 from supervisor.experience.store import Parcel
 
 DAYS_BEHIND, DAYS_AHEAD = 31, 2
@@ -57,9 +57,14 @@ def ensure(connection: Connection[Any], wanted: Iterable[date]) -> list[date]:
     return missing
 
 
+def ahead(now: date) -> set[date]:
+    """Today and the days to come that shall have a table."""
+    return {now + timedelta(number) for number in range(DAYS_AHEAD + 1)}
+
+
 def make_ahead(connection: Connection[Any], now: date) -> list[date]:
     """Tables for today and the days to come; the days that had none."""
-    return ensure(connection, [now + timedelta(number) for number in range(DAYS_AHEAD + 1)])
+    return ensure(connection, ahead(now))
 
 
 def drop_before(connection: Connection[Any], day: date) -> list[date]:

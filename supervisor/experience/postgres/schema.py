@@ -8,17 +8,15 @@ from psycopg import Connection, sql
 
 from supervisor.errors import DamagedStateError, UsageError
 from supervisor.experience.migrations import migrations
+from supervisor.experience.postgres import partitions
 from supervisor.experience.postgres.address import Address
-from supervisor.experience.postgres.connection import connect, told
+from supervisor.experience.postgres.connection import LOCK, connect, told
 from supervisor.experience.postgres.named_sql import script
+from supervisor.experience.postgres.repair import FOREIGN, repair
 from supervisor.experience.store import NotInitialisedError
 
 Layout = Literal["plain", "partitioned", "hypertable"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-FOREIGN = "foreign"
-"""The layout of a store whose table of experience somebody else made: it is kept as it is."""
-
-LOCK = 0x696E63756D62656E  # two that make or migrate the store at once follow one another
 
 
 def create(url: str, layout: Layout = "plain") -> str:
@@ -37,14 +35,18 @@ def create(url: str, layout: Layout = "plain") -> str:
 
 
 def migrate(url: str) -> int:
-    """The migrations that the store still lacks; the number of its schema then. Raises NotInitialisedError,
-    DamagedStateError where the store is newer than this program, StoreDownError."""
+    """The migrations that the store still lacks, and what the doctor cannot cure otherwise; the number of its schema
+    then. Raises NotInitialisedError, DamagedStateError where the store is newer than this program, StoreDownError."""
     address = Address.parse(url)
-    with told(address), connect(address) as connection, connection.transaction():
-        _alone(connection)
-        if layout_of(connection) is None:
-            raise NotInitialisedError(f"{address.place} has no store; `incumbent store init` makes one")
-        return _migrate(connection, address)
+    with told(address), connect(address) as connection:
+        with connection.transaction():
+            _alone(connection)
+            layout = layout_of(connection)
+            if layout is None:
+                raise NotInitialisedError(f"{address.place} has no store; `incumbent store init` makes one")
+            number = _migrate(connection, address)
+        repair(connection, layout, partitions.today())
+    return number
 
 
 def check(connection: Connection[Any], address: Address) -> str | None:
@@ -92,6 +94,8 @@ def _create(connection: Connection[Any], layout: Layout) -> str:
         connection.execute(script("layout_hypertable").encode())
     else:
         connection.execute(script(f"layout_{layout}").encode())
+    if made == "partitioned":
+        partitions.make_ahead(connection, partitions.today())
     connection.execute(
         "INSERT INTO ml_experience_store (schema, layout) VALUES (%s, %s)", (migrations("postgres")[-1].number, made)
     )

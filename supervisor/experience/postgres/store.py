@@ -81,7 +81,8 @@ class PostgresStore:
             return write(connection, parcels)
 
     def _make_days(self, connection: Connection[Any], parcels: Sequence[Parcel]) -> None:
-        missing = partitions.days_of(parcels, partitions.today()) - self._days
+        today = partitions.today()
+        missing = (partitions.days_of(parcels, today) | partitions.ahead(today)) - self._days
         if missing:
             with contextlib.suppress(LockNotAvailable):  # the rows go to the net, which the doctor empties
                 partitions.ensure(connection, missing)

@@ -47,9 +47,12 @@ def rows_of(experiences: Experiences) -> Iterable[Row]:
 
 def experiences_of(rows: Sequence[Row]) -> Experiences:
     """Back from at least one row. Raises ValueError where states differ in width."""
-    times, states, actions, controls, rewards, next_states, done, priorities, episodes, steps, versions = zip(
-        *rows, strict=True
-    )
+    return experiences_of_columns(tuple(zip(*rows, strict=True)))
+
+
+def experiences_of_columns(columns: Sequence[Sequence[Any]]) -> Experiences:
+    """The same from columns in the order of NAMES."""
+    times, states, actions, controls, rewards, next_states, done, priorities, episodes, steps, versions = columns
     return Experiences(
         states=_matrix(states),
         actions=np.array(actions, np.int32),
@@ -71,8 +74,9 @@ def _cells(matrix: Any) -> list[bytes]:
 
 
 def _matrix(cells: Sequence[bytes]) -> Any:
-    size = len(cells[0])
-    if any(len(cell) != size for cell in cells):
-        widths = sorted({len(cell) // 4 for cell in cells})
+    sizes = set(map(len, cells))
+    size = sizes.pop()
+    if sizes:
+        widths = sorted(known // 4 for known in {size, *sizes})
         raise ValueError(f"rows of {' and '.join(map(str, widths))} numbers are mixed; ask for one width")
     return np.frombuffer(b"".join(cells), "<f4").reshape(len(cells), size // 4).astype(np.float32, copy=False)

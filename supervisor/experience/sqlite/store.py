@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from supervisor.experience.rows import MICROSECONDS
-from supervisor.experience.sqlite.columns import COLUMNS, NAMES, experiences_of, rows_of
+from supervisor.experience.sqlite.columns import COLUMNS, NAMES, experiences_of_columns, rows_of
 from supervisor.experience.sqlite.connection import connect, told, transaction
 from supervisor.experience.store import (
     BATCH_ROWS,
@@ -108,7 +108,8 @@ class SqliteStore:
                 rows = self._connection.execute(query, (*values, CHUNK_BATCHES * batch_rows)).fetchall()
             for begin in range(0, len(rows), batch_rows):
                 batch = rows[begin : begin + batch_rows]
-                yield Page(experiences_of([row[1:] for row in batch]), Position(0, batch[-1][0]))
+                ids, *columns = zip(*batch, strict=True)
+                yield Page(experiences_of_columns(columns), Position(0, ids[-1]))
             if len(rows) < CHUNK_BATCHES * batch_rows:
                 return
             after = Position(0, rows[-1][0])

@@ -44,8 +44,8 @@ class TableFile:
     def _open(self) -> Iterator[tuple[Any, Iterator[Any]]]:
         try:
             if self._kind == "parquet":
-                with pq.ParquetFile(self._path) as file:
-                    yield file.schema_arrow, file.iter_batches(CHUNK_ROWS)
+                with pq.ParquetFile(self._path, pre_buffer=False) as file:
+                    yield file.schema_arrow, _groups(file)
                 return
             with pa.OSFile(str(self._path)) as stream:
                 opened = pa.ipc.open_file(stream) if self._kind == "arrow" else pa.ipc.open_stream(stream)
@@ -53,6 +53,12 @@ class TableFile:
         except (pa.ArrowException, OSError) as error:
             text = " ".join(str(error).split())
             raise SourceError(f"cannot be read ({text}); it is damaged or cut off: fetch it again") from error
+
+
+def _groups(file: Any) -> Iterator[Any]:
+    """A group at a time: what is read ahead of several would be the whole file before long."""
+    for number in range(file.num_row_groups):
+        yield from file.iter_batches(CHUNK_ROWS, row_groups=[number])
 
 
 def _batches(opened: Any) -> Iterator[Any]:
@@ -68,7 +74,7 @@ class ParquetWriter:
 
     def __init__(self, path: Path, target: str) -> None:
         self._schema = schema(target)
-        # a dictionary would take one NaN for another: what comes back is to be the same bits
+        # numbers of states hardly ever repeat: a dictionary of them takes time and saves nothing
         self._file = pq.ParquetWriter(path, self._schema, compression="zstd", use_dictionary=False)
         self._waiting: list[Any] = []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from supervisor.errors import UsageError
 from supervisor.experience.store import BEGINNING, ExperienceStore, Selection
 from supervisor.experience.transport.files import FORMATS, open_writer
-from supervisor.experience.transport.source import CHUNK_ROWS
+from supervisor.experience.transport.source import chunks
 from supervisor.journal import durable
 
 
@@ -32,9 +32,10 @@ def exported(store: ExperienceStore, selection: Selection, kind: str, path: Path
     rows = 0
     try:
         writer = open_writer(kind, written, selection.target)
-        for page in store.stream(selection, BEGINNING, newest, CHUNK_ROWS):
-            writer.write(page.rows)
-            rows += len(page.rows)
+        # short pages: a store holds several of them at a time
+        for chunk in chunks(page.rows for page in store.stream(selection, BEGINNING, newest)):
+            writer.write(chunk)
+            rows += len(chunk)
         writer.close()
     except ValueError as error:
         raise UsageError(f"{selection.target}: {error}; choose one with --width") from error

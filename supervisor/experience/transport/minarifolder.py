@@ -28,6 +28,8 @@ METADATA = "metadata.json"
 SPACES = ("observation_space", "action_space")
 TARGET = "incumbent_target"
 OWN = ("actions", "priorities", "episodes", "steps", "versions", "times")
+READ_EPISODES = 64
+"""Read with one opening of the file, which remembers all that it has seen."""
 OPEN_ROWS = 65536
 """Rows of episodes that have not ended yet are held in memory, these at most; then the longest is written as cut."""
 
@@ -71,9 +73,11 @@ class MinariFolder:
     def blocks(self, time_us: int) -> Iterator[Experiences]:
         """An episode each."""
         try:
-            for episode in self._storage.get_episodes(range(self._storage.total_episodes)):
-                if len(episode["rewards"]):
-                    yield self._experiences(episode, time_us)
+            count = self._storage.total_episodes
+            for first in range(0, count, READ_EPISODES):
+                for episode in self._storage.get_episodes(range(first, min(first + READ_EPISODES, count))):
+                    if len(episode["rewards"]):
+                        yield self._experiences(episode, time_us)
         except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             if isinstance(error, SourceError):
                 raise

@@ -25,11 +25,11 @@ from trainers.learner import Exported, State
 from trainers.networks.gaussian import GaussianActor, TwinCritics
 from trainers.networks.layers import Weights, adopt, widths
 
-N_STEP: Final = 3
+N_STEP: Final = 8
 LEARNING_RATE_SHARE: Final = 1.0
 """Of the search's rate."""
 
-TAU_FACTOR: Final = 1.0
+TAU_FACTOR: Final = 2.0
 """How much faster than in the search the target critics follow."""
 
 CONSERVATISM: Final = 0.01

@@ -1,19 +1,3 @@
--- name: unread
--- By reader: rows after its position, counted up to a limit, and the age of the first of them in seconds.
-SELECT reader.name, reader.archetype || '/' || reader.model_type, unread.rows, unread.seconds
-FROM ml_experience_readers AS reader
-CROSS JOIN LATERAL (
-    SELECT count(*) AS rows, extract(epoch FROM now() - min("timestamp"))::float8 AS seconds
-    FROM (
-        SELECT "timestamp" FROM ml_experience_replay
-        WHERE archetype = reader.archetype AND model_type = reader.model_type
-            AND (txid, id) > (reader.txid::text::xid8, reader.row_id)
-            AND txid < pg_snapshot_xmin(pg_current_snapshot())
-        ORDER BY txid, id LIMIT %(at_most)s
-    ) AS rows
-) AS unread
-WHERE unread.rows > 0 ORDER BY 1, 2
-
 -- name: holders
 -- Open transactions that have written, the oldest first: no row of theirs or of a later one can be read yet.
 SELECT pid, application_name, state, extract(epoch FROM now() - xact_start)::float8,
@@ -60,10 +44,10 @@ DO $$ BEGIN
 END $$
 
 -- name: widths
-SELECT {target}, {width}, count(*) FROM ml_experience_replay GROUP BY 1, 2 ORDER BY 1, 2
+SELECT {target}, {width}, count(*) FROM ml_experience_replay GROUP BY 1, 2 ORDER BY 1, 3 DESC
 
 -- name: active
-SELECT archetype || '/' || model_type, count(*)
+SELECT archetype || '/' || model_type, count(*), max(id)
 FROM ml_model_versions WHERE active GROUP BY 1 HAVING count(*) > 1 ORDER BY 1
 
 -- name: active_index

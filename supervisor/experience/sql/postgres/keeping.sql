@@ -25,29 +25,31 @@ WHERE archetype = %s AND model_type = %s AND "timestamp" < to_timestamp(%s::nume
 GROUP BY 1 ORDER BY 1
 
 -- name: read
+-- Ordered by the columns themselves, as the index is, and not by what is made of them above.
 SELECT txid::text::bigint, id, (extract(epoch FROM "timestamp") * 1000000)::bigint, state, action, controls, reward,
     next_state, done, priority, episode, step, version
 FROM ml_experience_replay
 WHERE archetype = %s AND model_type = %s
     AND "timestamp" >= to_timestamp(%s::numeric / 1000000) AND "timestamp" < to_timestamp(%s::numeric / 1000000)
     AND (txid, id) > (%s::xid8, %s) AND (txid, id) <= (%s::xid8, %s)
-ORDER BY txid, id LIMIT %s
+ORDER BY ml_experience_replay.txid, ml_experience_replay.id LIMIT %s
 
--- name: remove
--- The first rows of a span, and where the last of them stood.
-WITH chosen AS MATERIALIZED (
-    SELECT txid, id, "timestamp" FROM ml_experience_replay
+-- name: edge
+-- Where the last of the first rows of a span stands.
+SELECT txid::text::bigint, id FROM (
+    SELECT txid, id FROM ml_experience_replay
     WHERE archetype = %s AND model_type = %s
         AND "timestamp" >= to_timestamp(%s::numeric / 1000000) AND "timestamp" < to_timestamp(%s::numeric / 1000000)
         AND (txid, id) > (%s::xid8, %s) AND (txid, id) <= (%s::xid8, %s)
     ORDER BY txid, id LIMIT %s
-), gone AS (
-    DELETE FROM ml_experience_replay AS rows USING chosen
-    WHERE rows.archetype = %s AND rows.model_type = %s
-        AND rows.txid = chosen.txid AND rows.id = chosen.id AND rows."timestamp" = chosen."timestamp"
-    RETURNING rows.txid, rows.id
-)
-SELECT txid::text::bigint, id, (SELECT count(*) FROM gone) FROM chosen ORDER BY chosen.txid DESC, chosen.id DESC LIMIT 1
+) AS first_rows
+ORDER BY first_rows.txid DESC, first_rows.id DESC LIMIT 1
+
+-- name: remove
+DELETE FROM ml_experience_replay
+WHERE archetype = %s AND model_type = %s
+    AND "timestamp" >= to_timestamp(%s::numeric / 1000000) AND "timestamp" < to_timestamp(%s::numeric / 1000000)
+    AND (txid, id) > (%s::xid8, %s) AND (txid, id) <= (%s::xid8, %s)
 
 -- name: forget_batches
 DELETE FROM ml_experience_batches WHERE (client, key) IN (
