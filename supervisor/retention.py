@@ -31,7 +31,8 @@ CONSOLE_LOG = re.compile(  # of one start, as written or as logrotate names it
     r"training_(\d{8}_\d{6})([-.]\d+)*\.log([-.]\d+)*(\.(gz|xz|zst|bz2))?"
 )
 TEMPORARY = (
-    *(f".{name}.tmp" for name in (RUN_NAME, CHECKPOINT_NAME, PREVIOUS_NAME, "config.yaml", "cycle.json", RESOURCES_NAME)),
+    *(f".{name}.tmp" for name in (RUN_NAME, CHECKPOINT_NAME, PREVIOUS_NAME, RESOURCES_NAME)),
+    *(f".{name}.tmp" for name in ("config.yaml", "cycle.json")),
     f"{MODELS_NAME}/.{ACTIVE_NAME}.tmp",
 )
 REQUEST_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.json\.tmp")
