@@ -36,9 +36,19 @@ class LogRewrittenError(Exception):
     """Somebody shortened, replaced or rotated the log since the last append."""
 
 
+LATER_FIELDS = frozenset({"lesson"})
+
+
 def chain_of(previous: str, line: dict[str, Json]) -> str:
-    """The chain value of a line that follows one with chain `previous`: 32 hex digits of SHA-256."""
-    body = {key: value for key, value in line.items() if key not in ("time", "chain")}
+    """The chain value of a line that follows one with chain `previous`: 32 hex digits of SHA-256.
+
+    What earlier versions of this program had no field for is left out where it says nothing: their lines stay good.
+    """
+    body = {
+        key: value
+        for key, value in line.items()
+        if key not in ("time", "chain") and not (key in LATER_FIELDS and value is None)
+    }
     return hashlib.sha256(previous.encode() + durable.canonical_json(body)).hexdigest()[:32]
 
 

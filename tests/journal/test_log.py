@@ -25,6 +25,7 @@ from supervisor.journal.log import (
     read_log,
     version_records,
 )
+from supervisor.lesson import Lesson
 from supervisor.record import FIRST_CHAIN
 from tests.support.records import make_promotion, make_record
 
@@ -71,6 +72,14 @@ def test_a_torn_last_line_is_cut_off_at_every_byte(written, tmp_path_factory):
         assert read_log(copy).records == tuple(lines[:-1])
         assert (copy / LOG_NAME).read_bytes() == data[:start]
         shutil.rmtree(copy)
+
+
+def test_a_line_of_a_version_that_knew_no_lessons_keeps_its_chain():
+    line = as_json(make_record(1))
+    without = {key: value for key, value in line.items() if key != "lesson"}
+    assert chain_of("0" * 32, without) == chain_of("0" * 32, line)
+    lesson = as_json(Lesson("mage/combat_dqn", 1, "0:0", "0:0", "0:9", 9, 0, 64, 0))
+    assert chain_of("0" * 32, {**line, "lesson": lesson}) != chain_of("0" * 32, line)
 
 
 def test_a_changed_line_breaks_the_chain_where_it_was_changed(written):
