@@ -71,7 +71,7 @@ class Lessons:
         self._cycle = _read(self._path)
         self._next_look_s = float("-inf") if once else self._when_due_s()
         self._looking: _Look | None = None
-        self._looked = False
+        self._looked = self._held_back = False
         self._told = ""
 
     def _when_due_s(self) -> float:
@@ -82,8 +82,9 @@ class Lessons:
 
     @property
     def searches(self) -> bool:
-        """Whether the search goes on between lessons."""
-        return not self._settings.enabled or self._settings.search
+        """Whether the search goes on between lessons. It does in any case while lessons wait for lines to pass that
+        their proposals may not look behind: with several workers an incumbent is seen a window's lines late."""
+        return not self._settings.enabled or self._settings.search or self._held_back
 
     @property
     def standing(self) -> tuple[int, bool]:
@@ -101,9 +102,11 @@ class Lessons:
         self._take_up()
         taken = [spec.lesson.target for spec in in_flight if spec.lesson is not None]
         left = self._left(state, taken)
+        self._held_back = False
         for lesson in left:
             if width_of(seen.target(lesson.target).incumbent) == lesson.width:
                 return lesson
+        self._held_back = bool(left)
         if not left and not taken and self._is_time():
             self._begin_to_look(state)
         return None

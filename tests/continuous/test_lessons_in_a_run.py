@@ -82,6 +82,17 @@ def test_what_was_played_is_learnt_from_proven_and_promoted(tmp_path):
     assert any("Cycle 1: 1,500 new experiences for aggressive/pupil" in said for said in run.said)
 
 
+def test_with_several_workers_lessons_come_once_their_incumbents_can_be_seen(tmp_path):
+    run = learner(tmp_path / "run")
+    run.window = 8
+    for target in TARGETS:
+        played(run.run_dir, target, 1500)
+    run.run(100, slots=2, one_cycle=True)
+    assert [line.target for line in lesson_lines(run)] == [A, B]
+    assert {line.purpose for line in lines(run)} == {"baseline", "search", "continuous"}
+    assert len(lines(run)) <= 2 + 8 + 2 + 2
+
+
 def test_what_is_in_the_incumbents_weights_is_not_learnt_from_again(tmp_path):
     run = learner(tmp_path / "run")
     played(run.run_dir, A, 1500)
