@@ -88,6 +88,7 @@ class Reason(StrEnum):
     EXPORT_MISMATCH = "export_mismatch"  # the exported model does not answer as the trained one
     OUT_OF_RANGE = "out_of_range"  # an enqueued candidate outside its search space
     UNKNOWN_VERSION = "unknown_version"  # a request names a version that log and snapshot do not know
+    EXPERIENCES_GONE = "experiences_gone"  # what a lesson was to learn from is not in the store any more
     FILE_GONE = "file_gone"  # a request goes to a version whose model file retention has removed
 
 

@@ -31,7 +31,7 @@ class Pupil:
 
 @dataclass(frozen=True)
 class Share:
-    """How many new experiences a target learns from in a cycle, the oldest first."""
+    """How many new experiences a target learns from in a cycle, the newest."""
 
     target: str
     rows: int

@@ -22,5 +22,6 @@ class Lesson:
     rows: int  # new ones
     old_rows: int  # those from before
     width: int  # numbers of a state
+    version: str  # that goes on from them: the incumbent when they were looked at
     since_us: int  # older experiences are left out; microseconds since 1970
     min_priority: float = 0.0

@@ -18,7 +18,7 @@ from supervisor.experience.rows import MICROSECONDS
 from supervisor.experience.store import ExperienceStore
 from supervisor.journal import sealed
 from supervisor.lesson import Lesson
-from supervisor.look import askings, can_learn, look, width_of
+from supervisor.look import askings, can_learn, look
 from supervisor.search.target import TargetDefinition
 from supervisor.state import State
 
@@ -104,9 +104,11 @@ class Lessons:
         left = self._left(state, taken)
         self._held_back = False
         for lesson in left:
-            if width_of(seen.target(lesson.target).incumbent) == lesson.width:
+            if _is_of_the_incumbent(lesson, seen):
                 return lesson
         self._held_back = bool(left)
+        if self._settings.search and (left or taken):  # the search has the whole interval after the last lesson
+            self._next_look_s = max(self._next_look_s, self._monotonic_s() + self._settings.check_interval_s)
         if not left and not taken and self._is_time():
             self._begin_to_look(state)
         return None
@@ -123,7 +125,7 @@ class Lessons:
             if state.target(lesson.target).cycle < lesson.cycle
             and lesson.target not in taken
             and lesson.target in self._definitions
-            and width_of(state.target(lesson.target).incumbent) == lesson.width
+            and _is_of_the_incumbent(lesson, state)
         ]
 
     def _begin_to_look(self, state: State) -> None:
@@ -157,6 +159,7 @@ class Lessons:
             sealed.write(self._path, as_json(found))
         self._looking = None
         if found is None:
+            self._looked = True
             self._next_look_s = self._monotonic_s() + min(RETRY_S, self._settings.check_interval_s)
             self._tell(error)
             return
@@ -174,6 +177,12 @@ class Lessons:
         if not self._told:
             self._report("store_silent", f"{error}; nothing is lost, and the next look tries again")
         self._told = str(error)
+
+
+def _is_of_the_incumbent(lesson: Lesson, state: State) -> bool:
+    """Another version has learnt something else: it waits for the next look."""
+    incumbent = state.target(lesson.target).incumbent
+    return incumbent is not None and incumbent.name == lesson.version
 
 
 class _Look:

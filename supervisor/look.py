@@ -27,6 +27,7 @@ class Asking:
     looked_upto: Position
     learnt_upto: Position
     width: int
+    version: str  # the incumbent's name
 
 
 def width_of(version: Version | None) -> int | None:
@@ -54,7 +55,8 @@ def askings(state: State, definitions: Mapping[str, TargetDefinition], cycle: in
             assert target.incumbent is not None
             learnt = target.learnt_upto.get(target.incumbent.name, "")
             pupil = Pupil(key, definition.frequency, target.cycle)
-            found.append(Asking(pupil, _position(target.looked_upto), _position(learnt), width))
+            places = _position(target.looked_upto), _position(learnt)
+            found.append(Asking(pupil, *places, width, target.incumbent.name))
     due = {pupil.target for pupil in in_turn([asking.pupil for asking in found], cycle)}
     return [asking for asking in found if asking.pupil.target in due]
 
@@ -87,7 +89,7 @@ def look(
         ranges[key] = learnt_upto, newest
         pupils.append(Pupil(key, asking.pupil.frequency, asking.pupil.last_cycle, count))
     chosen = shares(pupils, settings.min_new_experiences, settings.max_new_experiences, settings.archetype_balancing)
-    widths = {asking.pupil.target: asking.width for asking in asked}
+    by_target = {asking.pupil.target: asking for asking in asked}
     lessons: list[Lesson] = []
     for share in chosen:
         key, selection = share.target, selections[share.target]
@@ -105,7 +107,8 @@ def look(
                 upto=str(newest),
                 rows=rows,
                 old_rows=old_rows,
-                width=widths[key],
+                width=by_target[key].width,
+                version=by_target[key].version,
                 since_us=since_us,
                 min_priority=settings.min_priority,
             )
@@ -116,10 +119,11 @@ def look(
 def _places(store: ExperienceStore, asking: Asking) -> tuple[Position, Position]:
     """How far lessons went in this store, and the incumbent's; its beginning where they lie behind the end: another
     store, or a new file, has taken the place of the one they were of."""
-    newest = store.newest(Selection(asking.pupil.target))
-    if newest is None or newest >= max(asking.looked_upto, asking.learnt_upto):
-        return asking.looked_upto, asking.learnt_upto
-    return BEGINNING, BEGINNING
+    newest = store.newest(Selection(asking.pupil.target)) or BEGINNING
+    looked_upto, learnt_upto = (
+        place if place <= newest else BEGINNING for place in (asking.looked_upto, asking.learnt_upto)
+    )
+    return looked_upto, learnt_upto
 
 
 def _position(text: str) -> Position:

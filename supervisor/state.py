@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from supervisor import agenda
 from supervisor.agenda import Agenda
-from supervisor.contract import Outcome, Status, Tally, Version
+from supervisor.contract import Outcome, Tally, Version
 from supervisor.record import FIRST_CHAIN, Record
 from supervisor.search import fold as search_fold
 from supervisor.search.fold import SearchState
@@ -123,15 +123,13 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
 
 
 def _looked_upto(target: TargetState, record: Record) -> str:
-    """A trial that came to nothing has seen nothing."""
-    if record.lesson is None or record.status is not Status.COMPLETE:
-        return target.looked_upto
-    return record.lesson.upto
+    """Whatever came of it: what no incumbent has learnt is in the next lesson again, once there is more of it."""
+    return target.looked_upto if record.lesson is None else record.lesson.upto
 
 
 def _learnt_upto(target: TargetState, record: Record, made: Version | None) -> Mapping[str, str]:
     """What a version has learnt from play it has from its lesson, or from the version whose weights it started from."""
-    if made is None or made.name in target.learnt_upto:
+    if made is None or made.name in target.versions:  # a version that comes back is what it was
         return target.learnt_upto
     upto = record.lesson.upto if record.lesson is not None else target.learnt_upto.get(record.start or "", "")
     return {**target.learnt_upto, made.name: upto} if upto else target.learnt_upto

@@ -242,9 +242,10 @@ class LivePlayed:
 
 @dataclass(frozen=True)
 class LiveResult:
-    """`stored` and `refused` are rows as the server counts them."""
+    """`stored` and `refused` are rows as the server counts them, `lost` those that it had no room for in the end."""
 
     played: tuple[LivePlayed, ...]
     stored: int
     refused: int
+    lost: int
     seconds: float

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -94,13 +95,17 @@ def running(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]
             try:
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # all that it started
 
 
 def between_cycles(run_dir: Path, lines: Sequence[Mapping[str, Any]], now_s: float) -> bool:
     """Whether the present cycle's lessons are over, and the next cycle more than half of the time away."""
-    cycle = json.loads((run_dir / CYCLE_NAME).read_bytes())
-    done = {line["target"] for line in lines if line["lesson"] and line["lesson"]["cycle"] == cycle["number"]}
+    try:
+        cycle = json.loads((run_dir / CYCLE_NAME).read_bytes())
+    except FileNotFoundError:
+        return False
+    lessons = [(line["target"], line.get("lesson") or {}) for line in lines]
+    done = {target for target, lesson in lessons if lesson.get("cycle") == cycle["number"]}
     over = all(lesson["target"] in done for lesson in cycle["lessons"])
     return over and now_s - cycle["looked_us"] / 1e6 < INTERVAL_S / 2
 

@@ -65,6 +65,8 @@ class ArenaTarget:
         with _refused_memory():
             case, learner = self._learner(params, work)
             self._train(learner, work)
+            if self._spec.lesson is not None and not learner.metrics()["new_rows"]:
+                raise TrialError(Reason.EXPERIENCES_GONE, "the store has none of the rows that this lesson is of")
             return self._export(case, learner, work)
 
     def prepare(self, candidates: Sequence[tuple[Params, Path]]) -> None:
@@ -148,12 +150,12 @@ class ArenaTarget:
     def _run(self, learner: Learner, work: Path, curves: Curves) -> None:
         """To the end of the budget, saving every few seconds."""
         began_s, began = time.perf_counter(), learner.steps_done
-        saved_s = time.monotonic()
+        saved_s, saved = time.monotonic(), began
         while not learner.finished:
             stopping = self._control.stop_requested
-            if stopping or time.monotonic() - saved_s > SAVE_INTERVAL_S:
+            if stopping or time.monotonic() - saved_s > SAVE_INTERVAL_S or self._saves_at(learner.steps_done, saved):
                 save_point(work, learner)
-                saved_s = time.monotonic()
+                saved_s, saved = time.monotonic(), learner.steps_done
             if stopping:
                 self._control.check()
             self._advance(learner, work)
@@ -161,6 +163,11 @@ class ArenaTarget:
             curves.note(learner.steps_done, learner.metrics)
         if learner.steps_done > began:
             self._step_s = (time.perf_counter() - began_s) / (learner.steps_done - began)
+
+    def _saves_at(self, step: int, saved: int) -> bool:
+        """In a lesson after so many gradient steps too."""
+        told = self._spec.rules.get("continuous") if self._spec.lesson is not None else None
+        return isinstance(told, dict) and step - saved >= int(str(told["checkpoint_frequency"]))
 
     def _advance(self, learner: Learner, work: Path) -> None:
         """One unit of work; of a training that diverges the last good weights stay in the trial's folder."""

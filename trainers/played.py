@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from supervisor.contract import Json
-from supervisor.experience.opening import URL_VARIABLE, open_store
+from supervisor.experience.opening import URL_VARIABLE, open_if_there
 from supervisor.experience.store import BATCH_ROWS, ExperienceStore, Page, Position, Selection, StoreDownError
 from supervisor.lesson import Lesson
 from trainers.algorithms.from_play.plan import Plan
@@ -73,7 +73,9 @@ class Played:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _stream(self, after: Position) -> Iterator[Page]:
-        store: ExperienceStore = open_store(os.environ.get(URL_VARIABLE) or None, self._run_dir)
+        store: ExperienceStore | None = open_if_there(os.environ.get(URL_VARIABLE) or None, self._run_dir)
+        if store is None:
+            raise StoreDownError(f"{self._run_dir} has no store of experiences, and {URL_VARIABLE} names none")
         try:
             yield from store.stream(self._selection, after, self._upto, BATCH_ROWS)
         finally:

@@ -64,6 +64,7 @@ def play_live(options: LiveOptions) -> int:
     for played in result.played:
         typer.echo(_line(played))
     refused = f", {result.refused:,} put into quarantine" if result.refused else ""
+    refused += f", {result.lost:,} lost: the server took no more" if result.lost else ""
     typer.echo(f"{result.stored:,} experiences stored{refused} in {result.seconds:.0f} s")
     return 0 if result.stored else 1
 

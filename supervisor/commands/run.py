@@ -224,6 +224,7 @@ class _Run:
         self, identity: RunIdentity, memory: Memory, settings: Settings, observer: Observer
     ) -> tuple[Parts, ReloadDelivery]:
         store = ModelStore(self._run_dir)
+        played = self._played(settings)  # before trials' processes begin: they inherit the address
         gpu = Gpu.find(self._console.say, self._events.write)
         monitor = Monitor(self._run_dir, settings.resources, gpu)
         report = self._quiet_report if self._options.requests_only else self._events.write
@@ -250,9 +251,7 @@ class _Run:
                 delivery,
                 Projector(self._run_dir, settings, identity.run_id, report, spaces) if charts else None,
                 memory.states,
-                Bookkeeper(self._run_dir, identity.run_id, identity.folder_id, self._played(settings), report)
-                if charts
-                else None,
+                Bookkeeper(self._run_dir, identity.run_id, identity.folder_id, played, report) if charts else None,
             ),
             store=store,
             events=self._events,
@@ -296,7 +295,7 @@ class _Run:
             identity.run_id,
             self._events.write,
             self._console.say,
-            once=self._options.single_iteration and not settings.continuous.search,
+            once=self._options.single_iteration and settings.continuous.alone,
         )
 
     def _endpoint(self, settings: Settings, observer: Observer) -> Endpoint | None:
@@ -317,7 +316,7 @@ class _Run:
         limit = settings.run.max_iterations
         if self._options.requests_only:
             limit = None  # what a person asks for is done whether or not the search is at its end
-        elif self._options.single_iteration and settings.continuous.search:
+        elif self._options.single_iteration and not settings.continuous.alone:
             limit = memory.state.iteration + 1
         limits = {"max_iterations": limit, "workers": min(settings.run.workers, memory.window)}
         return settings.model_copy(update={"run": settings.run.model_copy(update=limits)})

@@ -67,3 +67,8 @@ class ContinuousSettings(Section):
     """false: a proven winner waits for `incumbent promote`."""
     min_improvement: float = Field(default=0.01, ge=0.0, lt=1.0, json_schema_extra=DECIDES)
     """Gain in score per pair that a winner of a cycle must be proven to exceed."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is searched."""
+        return self.enabled and not self.search

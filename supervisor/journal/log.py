@@ -109,7 +109,7 @@ def _read_latest(paths: Sequence[Path], after: int, count: int) -> tuple[Record,
         recent: deque[tuple[int, bytes]] = deque(maxlen=count)
         for _, number, text in LogFiles([path]).lines():
             recent.append((number, text))
-            if _highest_iteration(text) > after:
+            if highest_iteration(text) > after:
                 wanted[number] = text
         here = [record_of(path, number, text) for number, text in {**wanted, **dict(recent)}.items()]
         found = {record.iteration: record for record in here} | found
@@ -135,7 +135,7 @@ def _version_records(paths: Sequence[Path]) -> Iterator[Record]:
                 yield record
 
 
-def _highest_iteration(text: bytes) -> int:
+def highest_iteration(text: bytes) -> int:
     """At least the line's iteration (a nested value may be spelled the same); beyond any where there is none."""
     return max((int(digits) for digits in ITERATION.findall(text)), default=sys.maxsize)
 

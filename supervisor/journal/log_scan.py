@@ -22,6 +22,7 @@ from supervisor.record import FIRST_CHAIN, Record
 # As canonical JSON spells a line's own fields; a line that is spelled otherwise is decoded.
 CHAIN = re.compile(rb'"chain":"([0-9a-f]{32})",')
 ITERATION = re.compile(rb'"iteration":(\d+),"le(?:sson|vel)":')  # lines of before lessons have none
+NO_LESSON = b'"lesson":null,'
 RUN_ID = re.compile(rb'"run_id":"([^"\\]*)"')
 TIME, BEHIND_TIME = b',"time":{', b'},"trial":'
 
@@ -139,7 +140,8 @@ def _proven(text: bytes, previous: _Line | None) -> _Line | None:
     if before is None:
         return None
     digest = hashlib.sha256(before.encode())
-    for piece in (text[: chain.start()], text[chain.end() : time], text[end + 1 : -1]):
+    # as `chain_of` does: what says nothing and earlier versions had no field for is no part of it
+    for piece in (text[: chain.start()], text[chain.end() : time].replace(NO_LESSON, b"", 1), text[end + 1 : -1]):
         digest.update(piece)
     if digest.hexdigest()[:32] != claimed:
         return None

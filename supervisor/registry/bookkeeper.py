@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from supervisor.errors import IncumbentError
@@ -17,7 +17,8 @@ from supervisor.experience.books import Books
 from supervisor.experience.opening import books_of
 from supervisor.experience.rows import MICROSECONDS
 from supervisor.experience.store import ExperienceStore, StoreDownError
-from supervisor.journal.log import read_latest
+from supervisor.journal.log import highest_iteration
+from supervisor.journal.log_scan import walk_log
 from supervisor.record import Record
 
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -111,10 +112,15 @@ class Bookkeeper:
         last = self._books.last(self._run_id)
         with self._news:
             lines = [line for line in self._lines if line.iteration > last]
-        if not lines or lines[0].iteration > last + 1:
-            lines = list(read_latest(self._run_dir, last, 0))
-        for record in lines:
-            self._books.write(record)
+        if lines and lines[0].iteration <= last + 1:
+            self._write(lines)
+        else:
+            walk_log(self._run_dir, self._write, lambda text: highest_iteration(text) > last)
+
+    def _write(self, lines: Iterable[Record]) -> None:
+        assert self._books is not None
+        for line in lines:
+            self._books.write(line)
 
     def _close_store(self) -> None:
         if self._store is not None:

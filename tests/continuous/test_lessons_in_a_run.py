@@ -15,9 +15,10 @@ import pytest
 from supervisor import loop
 from supervisor.contract import Outcome, Reason, Status
 from supervisor.experience.sqlite.store import SqliteStore
-from supervisor.journal import durable
+from supervisor.journal import durable, requests
 from supervisor.journal.events import EVENTS_NAME
 from supervisor.journal.log import read_log
+from supervisor.journal.requests import Action, Request
 from supervisor.lesson import Lesson
 from supervisor.lessons import FILE_NAME
 from supervisor.search.fold import value_of
@@ -121,7 +122,7 @@ def test_a_worse_one_is_not_promoted_and_what_it_learnt_is_learnt_again_with_wha
 
 
 def test_a_version_has_learnt_what_the_one_it_started_from_had_and_one_from_scratch_nothing():
-    lesson = Lesson(A, 1, "0:0", "0:0", "0:300", 300, 0, WIDTH, 0)
+    lesson = Lesson(A, 1, "0:0", "0:0", "0:300", 300, 0, WIDTH, "v000001", 0)
     taught = make_promotion(1, A, lesson=lesson, purpose="continuous")
     line = [
         taught,
@@ -131,11 +132,12 @@ def test_a_version_has_learnt_what_the_one_it_started_from_had_and_one_from_scra
         make_promotion(5, A, lesson=replace(lesson, cycle=2, upto="0:900"), start="v000004"),
         make_record(6, A, lesson=replace(lesson, cycle=3, upto="0:1000")),
         make_record(7, A, lesson=replace(lesson, cycle=4, upto="0:2000"), status=Status.FAILED, win_rate=None),
+        make_promotion(8, A, version="v000003", start="v000005", purpose="manual"),
     ]
     target = fold_all(State(), line).target(A)
     first, later = "0:300", "0:900"
     assert target.learnt_upto == {"v000001": first, "v000002": first, "v000004": first, "v000005": later}
-    assert (target.looked_upto, target.cycle) == ("0:1000", 4)
+    assert (target.looked_upto, target.cycle) == ("0:2000", 4)
 
 
 def test_the_gain_that_must_be_proven_is_the_cycles_own(tmp_path):
@@ -301,3 +303,23 @@ def test_a_damaged_cycle_file_costs_a_look_and_nothing_else(tmp_path):
     played(run.run_dir, A, 200)
     run.run(100, one_cycle=True)
     assert [(line.lesson.cycle, line.lesson.rows) for line in lesson_lines(run)] == [(1, 1500), (2, 200)]
+
+
+def test_a_version_that_was_put_back_has_learnt_no_more_than_before(tmp_path):
+    run = learner(tmp_path / "run")
+    played(run.run_dir, A, 1500)
+    run.run(100, one_cycle=True)
+    requests.drop(run.run_dir, Request("back", 1, Action.PROMOTE, A, version="v000001"))
+    state = run.run(100, requests_only=True)
+    assert state.target(A).incumbent.name == "v000001"
+    assert "v000001" not in state.target(A).learnt_upto
+    played(run.run_dir, A, 200)
+    run.run(100, one_cycle=True)
+    assert lesson_lines(run)[-1].lesson.rows == 1700
+
+
+def test_one_cycle_ends_where_the_store_cannot_be_read(tmp_path):
+    run = learner(tmp_path / "run")
+    (run.run_dir / "experiences.db").write_bytes(b"no database " * 100)
+    run.run(100, one_cycle=True)
+    assert events(run).count("store_silent") == 1

@@ -16,7 +16,7 @@ from tests.faults.cell import PromiseBrokenError
 # What attempts leave of themselves: what failed and when, not what came out of it.
 OF_ATTEMPTS = re.compile(
     r"events\.jsonl.*|training_\d{8}_\d{6}.*\.log|supervisor\.lock|run\.json|checkpoint\.previous\.json"
-    r"|trials/\d+/(facts\.jsonl|stderr\.log|heartbeat)|external/.*|serving/.*|requests"
+    r"|trials/\d+/(facts\.jsonl|stderr\.log|heartbeat)|external/.*|serving/.*|requests|resources\.json"
 )
 OF_CLOCKS = frozenset({"time", "seconds", "latency", "checksum", "check"})  # and what was computed over those
 Picture = Mapping[str, str]

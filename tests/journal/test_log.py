@@ -78,7 +78,7 @@ def test_a_line_of_a_version_that_knew_no_lessons_keeps_its_chain():
     line = as_json(make_record(1))
     without = {key: value for key, value in line.items() if key != "lesson"}
     assert chain_of("0" * 32, without) == chain_of("0" * 32, line)
-    lesson = as_json(Lesson("mage/combat_dqn", 1, "0:0", "0:0", "0:9", 9, 0, 64, 0))
+    lesson = as_json(Lesson("mage/combat_dqn", 1, "0:0", "0:0", "0:9", 9, 0, 64, "v000001", 0))
     assert chain_of("0" * 32, {**line, "lesson": lesson}) != chain_of("0" * 32, line)
 
 

@@ -88,7 +88,7 @@ def test_what_a_clock_said_makes_no_two_states_differ_and_survives_a_snapshot_al
 
 
 def test_lessons_are_counted_by_what_became_of_them_and_rows_once_they_are_trained_on() -> None:
-    lesson = Lesson(TARGET, 3, "0:0", "0:0", "0:300", 300, 0, 4, 0)
+    lesson = Lesson(TARGET, 3, "0:0", "0:0", "0:300", 300, 0, 4, "v000001", 0)
     totals = totals_of(
         line(1, {}, 0.5),
         line(2, {}, 0.9, lesson=lesson, decision=PROVEN),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,7 @@ def test_asked_for_again_after_a_restart_it_is_done_already(server: ServerProces
 
 
 def test_what_cannot_be_written_down_is_not_done(server: ServerProcess, folder: ServedFolder) -> None:
+    shutil.rmtree(folder.path / "serving")
     (folder.path / "serving").write_text("a file where the folder should be")
     reply = server.post(ROLLBACK)
     assert (reply.status, reply.code) == (503, "not_written")

@@ -14,7 +14,7 @@ from supervisor.lesson import Lesson
 from tests.support.records import INTERFACE, make_promotion, make_record
 
 TIME = {"started_at": "2026-01-25T10:00:00.000+00:00", "finished_at": "2026-01-25T10:01:30.500+00:00"}
-LESSON = Lesson("aggressive/combat_dqn", 3, "0:0", "0:0", "0:1523", 1523, 0, 64, 0)
+LESSON = Lesson("aggressive/combat_dqn", 3, "0:0", "0:0", "0:1523", 1523, 0, 64, "v000001", 0)
 
 
 def taught(iteration, **changes):

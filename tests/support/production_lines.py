@@ -43,4 +43,4 @@ def by_hand(iteration: int, version: str) -> Record:
 
 
 def lesson(after: str, upto: str, rows: int) -> Lesson:
-    return Lesson(TARGET, 1, "0:0", after, upto, rows, 0, 64, 0)
+    return Lesson(TARGET, 1, "0:0", after, upto, rows, 0, 64, "v000001", 0)

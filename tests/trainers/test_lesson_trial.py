@@ -13,11 +13,12 @@ from supervisor.config.continuous import ContinuousSettings
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from supervisor.experience.sqlite.store import SqliteStore
-from supervisor.experience.store import Selection
+from supervisor.experience.store import Position, Selection
 from supervisor.lesson import Lesson
 from tests.support.arena_trials import StopAt, small_spec, trial_folder
 from tests.support.experiences import experiences, write
 from trainers.arena_target import ArenaTarget
+from trainers.played import Played, StoreSilent
 from trainers.single import Undisturbed
 from trainers.target import StopRequested
 
@@ -41,7 +42,7 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def spec(**changes):
-    lesson = Lesson(TARGET, 1, "0:0", "0:1000", f"0:{ROWS}", ROWS - 1000, 1000, WIDTH, NOW_US - 1)
+    lesson = Lesson(TARGET, 1, "0:0", "0:1000", f"0:{ROWS}", ROWS - 1000, 1000, WIDTH, "v000001", NOW_US - 1)
     rules = {"continuous": CONTINUOUS.model_dump(mode="json")}
     return small_spec(rows=4, lesson=lesson, rules=rules, purpose="continuous", **changes)
 
@@ -83,3 +84,24 @@ def test_a_model_type_that_cannot_learn_so_is_refused(run_dir):
     with pytest.raises(TrialError) as refused:
         ArenaTarget(given, folder, Undisturbed())._new_learner(None, None)
     assert refused.value.reason == Reason.OUT_OF_RANGE
+
+
+def test_a_store_without_the_rows_of_the_lesson_ends_it_with_that_reason(run_dir):
+    folder = trial_folder(run_dir)
+    store = SqliteStore(run_dir / "experiences.db")
+    store.connection.execute("DELETE FROM ml_experience_replay")
+    store.close()
+    given = spec()
+    with pytest.raises(TrialError) as refused:
+        ArenaTarget(given, folder, Undisturbed()).build(given.params, folder)
+    assert refused.value.reason == Reason.EXPERIENCES_GONE
+
+
+def test_without_its_store_it_waits_and_makes_none(run_dir, monkeypatch):
+    (run_dir / "experiences.db").rename(run_dir / "elsewhere.db")
+    folder = trial_folder(run_dir)
+    played = Played(spec().lesson, run_dir, Undisturbed(), patience_s=0.1)
+    with pytest.raises(StoreSilent):
+        list(played.pages(Position(0, 0)))
+    assert folder.exists()
+    assert not (run_dir / "experiences.db").exists()

@@ -19,7 +19,8 @@ from types import FrameType
 import numpy as np
 from numpy.typing import NDArray
 
-from supervisor.experience.sender import ExperienceSender
+from supervisor.errors import StorageUnreachableError, UsageError
+from supervisor.experience.sender import ExperienceSender, RefusedError
 from supervisor.tasks import LiveItem, LivePlayed, LiveResult, LiveTask
 from trainers.jobs.job import main, say
 from trainers.jobs.live_client import Choice, LiveClient, NotServedError
@@ -150,15 +151,27 @@ def work(task: LiveTask) -> LiveResult:
             played = sum(table.play() for table in tables)
             if not played:
                 time.sleep(WAIT_FOR_MODEL_S)
-        with contextlib.suppress(TimeoutError):  # what was not taken is said in the result
-            sender.flush(CLOSE_S)
+    except StorageUnreachableError:
+        say("the model server is gone; what was played and not taken by then is lost")
+        raise
     finally:
+        with contextlib.suppress(TimeoutError):  # what was not taken is said in the result
+            _flush(sender)
         for table in tables:
             table.close()
+    lost = sender.waiting_rows + sender.counts.no_room
     refused = sum(sender.counts.quarantined.values())
     return LiveResult(
-        tuple(_summary(table) for table in tables), sender.counts.accepted, refused, time.monotonic() - began_s
+        tuple(_summary(table) for table in tables), sender.counts.accepted, refused, lost, time.monotonic() - began_s
     )
+
+
+def _flush(sender: ExperienceSender) -> None:
+    """Raises UsageError where the server takes no experiences at all."""
+    try:
+        sender.flush(CLOSE_S)
+    except RefusedError as error:
+        raise UsageError(f"the server does not take experiences: {error}") from error
 
 
 def _paced(task: LiveTask, tables: list[Table], stop: Stop, began_s: float) -> Iterator[None]:
