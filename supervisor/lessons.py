@@ -71,7 +71,7 @@ class Lessons:
         self._cycle = _read(self._path)
         self._next_look_s = float("-inf") if once else self._when_due_s()
         self._looking: _Look | None = None
-        self._looked = self._held_back = False
+        self._looked = self._held_back = self._busy = False
         self._told = ""
 
     def _when_due_s(self) -> float:
@@ -103,15 +103,21 @@ class Lessons:
         taken = [spec.lesson.target for spec in in_flight if spec.lesson is not None]
         left = self._left(state, taken)
         self._held_back = False
+        if self._settings.search:
+            self._leave_time_for_the_search(busy=bool(left or taken))
         for lesson in left:
             if _is_of_the_incumbent(lesson, seen):
                 return lesson
         self._held_back = bool(left)
-        if self._settings.search and (left or taken):  # the search has the whole interval after the last lesson
-            self._next_look_s = max(self._next_look_s, self._monotonic_s() + self._settings.check_interval_s)
         if not left and not taken and self._is_time():
             self._begin_to_look(state)
         return None
+
+    def _leave_time_for_the_search(self, busy: bool) -> None:
+        """The interval counts from the end of a cycle's last lesson: long lessons would leave the search nothing."""
+        if self._busy and not busy:
+            self._next_look_s = max(self._next_look_s, self._monotonic_s() + self._settings.check_interval_s)
+        self._busy = busy
 
     def _is_time(self) -> bool:
         done = self._once and self._looked

@@ -10,9 +10,11 @@ from supervisor.config.continuous import ContinuousSettings
 from supervisor.contract import Interface, Version
 from supervisor.experience.sqlite.store import SqliteStore
 from supervisor.experience.store import BEGINNING, Parcel, Position, Selection
+from supervisor.lessons import Lessons
 from supervisor.look import DAY_US, askings, can_learn, look, width_of
 from supervisor.state import State, TargetState
 from tests.support.experiences import NOON_US, WIDTH, experiences, numbered, numbers, read, write
+from tests.support.processes import wait_for
 from tests.support.pupil import pupil, pupils
 from tests.support.small_run import definition
 
@@ -116,3 +118,34 @@ def test_a_medium_target_is_asked_for_in_every_third_cycle():
     definitions = {A: pupil(A, frequency="medium"), B: pupil(B)}
     asked = {cycle: [asking.pupil.target for asking in askings(known, definitions, cycle)] for cycle in (5, 6, 7)}
     assert asked == {5: [B], 6: [B], 7: [A, B]}
+
+
+@pytest.mark.parametrize(("search", "looks_at_once"), [(True, False), (False, True)])
+def test_after_lessons_that_took_long_the_search_has_a_whole_interval(tmp_path, search, looks_at_once):
+    clock = [0.0]
+    opened = SqliteStore(tmp_path / "experiences.db")
+    write(opened, numbered(200), B)
+    opened.close()
+    settings = SMALL.model_copy(update={"search": search, "experience_lookback_days": 10_000})
+    lessons_ = Lessons(
+        tmp_path,
+        settings,
+        pupils(),
+        lambda: SqliteStore(tmp_path / "experiences.db"),
+        "run",
+        lambda event, reason: None,
+        lambda text: None,
+        monotonic_s=lambda: clock[0],
+        now_us=lambda: NOW_US,
+    )
+    before = state()
+    assert lessons_.next(before, before, []) is None  # it looks
+    wait_for("a lesson", lambda: lessons_.next(before, before, []) is not None)
+    clock[0] = 10 * settings.check_interval_s
+    after = state(looked="0:200")
+    after = replace(after, targets={**after.targets, B: replace(after.target(B), cycle=1)})
+    assert lessons_.next(after, after, []) is None
+    assert (lessons_._looking is not None) == looks_at_once
+    clock[0] += settings.check_interval_s
+    lessons_.next(after, after, [])
+    assert lessons_._looking is not None or lessons_._cycle.number == 2
