@@ -132,13 +132,10 @@ class Writer:
     def _serve(self, store: ExperienceStore) -> None:
         """Until everything is committed and nothing comes any more. Raises StoreDownError."""
         while group := self._group():
-            began_s = time.monotonic()
             try:
                 self._commit(store, group)
             finally:
                 self._refuse(group, StoreDownError("the experience store went down"))  # whoever has no answer by now
-            self.counts.commits += 1
-            self.counts.commit_s += time.monotonic() - began_s
 
     def _group(self) -> list[_Waiting]:
         """What is to be committed together; none when it is time to leave."""
@@ -151,6 +148,7 @@ class Writer:
             return group
 
     def _commit(self, store: ExperienceStore, group: Sequence[_Waiting]) -> None:
+        began_s = time.monotonic()
         try:
             told = store.write([waiting.parcel for waiting in group])
         except IncumbentError:
@@ -163,6 +161,8 @@ class Writer:
             for waiting in group:  # one that no store can take must not take the others with it
                 self._commit(store, [waiting])
             return
+        self.counts.commits += 1  # before anybody is answered, for every answer says how things stand
+        self.counts.commit_s += time.monotonic() - began_s
         for waiting, stored in zip(group, told, strict=True):
             self._count(waiting.parcel, stored)
             self._end(waiting, stored)
