@@ -5,7 +5,7 @@
 
 The first version is weak on purpose: a small part of the usual training. From then on nothing is searched; targets
 learn only from what their own models play. Ctrl+C ends it, the same command goes on where it was. After half of the
-time the first version is put back into production by hand, for the server to find out and roll back.
+time the first version is put back into production as by an operator, for the server to find out and roll back.
 INCUMBENT_EXPERIENCE__URL=postgresql://... keeps the experiences in PostgreSQL (incumbent store init makes the tables).
 """
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INCUMBENT = ROOT / ".venv" / "bin" / "incumbent"
 TARGETS = "aggressive/combat_dqn,mage/combat_dqn"
 CONFIG_NAME, PLANTED_NAME, LOG_NAME, CYCLE_NAME = "live.yaml", "planted", "training_log.jsonl", "cycle.json"
-INTERVAL_S = 90
+INTERVAL_S = 90.0
 STOP_S = 60
 WEAK_STEPS = 200_000  # of the 800,000 that combat_dqn usually trains for
 
@@ -150,6 +150,7 @@ def main(arguments: Sequence[str]) -> int:
     config.write_text(config_of(targets, given.port))
     where = ["--run-dir", str(run_dir), "--config", str(config)]
     subprocess.run([str(ROOT / "tools" / "setup.sh")], check=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would these
     training = [str(ROOT / "tools" / "start_training.sh"), *where]
     playing = [str(INCUMBENT), "collect", "--live", "--targets", given.targets, "--rate", str(given.rate), *where]
     try:
