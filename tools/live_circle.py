@@ -89,6 +89,7 @@ def running(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]
         started += [subprocess.Popen(command, start_new_session=True) for command in commands]
         yield started
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again it would leave some of them behind
         for process in reversed(started):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
