@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 INCUMBENT = ROOT / ".venv" / "bin" / "incumbent"
 TARGETS = "aggressive/combat_dqn,mage/combat_dqn"
 CONFIG_NAME, PLANTED_NAME, LOG_NAME, CYCLE_NAME = "live.yaml", "planted", "training_log.jsonl", "cycle.json"
-INTERVAL_S = 90.0
+INTERVAL_S = 90
+JUST_S = 5.0
 STOP_S = 60
 WEAK_STEPS = 200_000  # of the 800,000 that combat_dqn usually trains for
 
@@ -100,15 +102,16 @@ def running(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]
 
 
 def between_cycles(run_dir: Path, lines: Sequence[Mapping[str, Any]], now_s: float) -> bool:
-    """Whether the present cycle's lessons are over, and the next cycle more than half of the time away."""
+    """Whether the present cycle's last lesson has just ended: the next one is then as far away as it can be."""
     try:
         cycle = json.loads((run_dir / CYCLE_NAME).read_bytes())
     except FileNotFoundError:
         return False
-    lessons = [(line["target"], line.get("lesson") or {}) for line in lines]
-    done = {target for target, lesson in lessons if lesson.get("cycle") == cycle["number"]}
-    over = all(lesson["target"] in done for lesson in cycle["lessons"])
-    return over and now_s - cycle["looked_us"] / 1e6 < INTERVAL_S / 2
+    ended = {line["target"]: line for line in lines if (line.get("lesson") or {}).get("cycle") == cycle["number"]}
+    if not ended or any(lesson["target"] not in ended for lesson in cycle["lessons"]):
+        return False
+    last = max(datetime.fromisoformat(line["time"]["finished_at"]) for line in ended.values())
+    return now_s - last.timestamp() < JUST_S
 
 
 def plant(run_dir: Path, config: Path, target: str) -> bool:
