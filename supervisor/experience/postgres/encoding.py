@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +14,18 @@ from supervisor.experience.rows import Experiences
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
+FIELDS, SIZE = struct.Struct(">h"), struct.Struct(">i")
+
+
+def body(rows: Iterable[bytes]) -> bytes:
+    """Encoded rows as a COPY takes them."""
+    return b"".join((HEADER, *rows, TRAILER))
+
+
+def encoded_texts(*texts: str) -> bytes:
+    """A row of texts, without header and trailer. Raises ValueError where one is no Unicode."""
+    cells = [text.encode() for text in texts]
+    return b"".join((FIELDS.pack(len(cells)), *(SIZE.pack(len(cell)) + cell for cell in cells)))
 
 
 def encoded(target: str, rows: Experiences) -> bytes:
