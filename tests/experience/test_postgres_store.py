@@ -16,7 +16,7 @@ from supervisor.errors import DamagedStateError, IncumbentError, UsageError
 from supervisor.experience.postgres.address import Address
 from supervisor.experience.postgres.async_reader import AsyncPostgresReader
 from supervisor.experience.postgres.connection import told
-from supervisor.experience.postgres.encoding import body, encoded
+from supervisor.experience.postgres.encoding import HEADER, TRAILER, encoded
 from supervisor.experience.postgres.named_sql import query
 from supervisor.experience.postgres.paging import Paging
 from supervisor.experience.postgres.schema import create, migrate
@@ -216,14 +216,23 @@ class TestFaults:
 
         def cut(claimed):
             kill_backend(store, url)
-            return [body([encoded(TARGET, experiences(2000, width=2000))])]
+            return [[HEADER, encoded(TARGET, experiences(2000, width=2000)), TRAILER]]
 
         statements = [b"INSERT INTO ml_experience_batches VALUES ('game', 'a', 9, 0)", query("writing", "rows")]
         with pytest.raises(psycopg.OperationalError):
-            connection.wait(sent(connection.pgconn, b";".join(statements), cut))
+            connection.wait(sent(connection.pgconn, statements, cut))
         assert connection.closed
         assert store.write([Parcel([(TARGET, numbered(3))], (), "game", "a")]) == [Stored(3, 0)]
         assert numbers(read(store)) == [0, 1, 2]
+
+    def test_rows_that_cannot_be_made_leave_nothing_and_no_half_message(self, store, url):
+        connection, nothing = store.connection, {"ml_experience_batches": 0, "ml_experience_replay": 0}
+        statements = [b"INSERT INTO ml_experience_batches VALUES ('game', 'a', 9, 0)", query("writing", "rows")]
+        with pytest.raises(ZeroDivisionError):
+            connection.wait(sent(connection.pgconn, statements, lambda claimed: [[HEADER, bytes(1 // len(claimed))]]))
+        assert connection.closed
+        assert {name: rows_of(url, f"SELECT count(*) FROM {name}")[0][0] for name in nothing} == nothing
+        assert store.write([Parcel([(TARGET, numbered(3))], (), "game", "a")]) == [Stored(3, 0)]
 
     def test_what_is_refused_stands_in_the_quarantine_character_by_character(self, store, url):
         texts = ("ü/\u2028", "nan", "\\N\t\r\n", "")

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from psycopg import Connection, sql
+from psycopg.abc import Buffer
 
-from supervisor.experience.postgres.encoding import body, encoded, encoded_texts
+from supervisor.experience.postgres.encoding import HEADER, TRAILER, encoded, encoded_texts
 from supervisor.experience.postgres.named_sql import filled, query
 from supervisor.experience.postgres.sending import Answer, sent
 from supervisor.experience.store import Parcel, Stored
 
 Name = tuple[str, ...]
+Parts = Sequence[Sequence[Buffer]]  # of each parcel
 
 
 def write(connection: Connection[Any], parcels: Sequence[Parcel]) -> list[Stored]:
     """Raises ValueError, before anything is sent, where a parcel's columns do not fit together."""
-    rows = [b"".join(encoded(target, part) for target, part in parcel.experiences) for parcel in parcels]
+    rows = [[encoded(target, part) for target, part in parcel.experiences if len(part)] for parcel in parcels]
     refused = [
-        b"".join(encoded_texts(row.target, row.reason, row.detail, row.row) for row in parcel.refused)
-        for parcel in parcels
+        [encoded_texts(row.target, row.reason, row.detail, row.row) for row in parcel.refused] for parcel in parcels
     ]
-    tables = {name: parts for name, parts in (("rows", rows), ("refused", refused)) if any(parts)}
+    tables: dict[str, Parts] = {name: parts for name, parts in (("rows", rows), ("refused", refused)) if any(parts)}
     named = _named(parcels)
     statements = [_claim(connection, named)] if named else []
     statements += [query("writing", name) for name in tables]
 
-    def bodies(claimed: list[Answer]) -> list[bytes]:
+    def bodies(claimed: list[Answer]) -> list[Sequence[Buffer]]:
         fresh = _fresh(parcels, claimed)
-        return [body(part for part, new in zip(parts, fresh, strict=True) if new) for parts in tables.values()]
+        return [(HEADER, *_chosen(parts, fresh), TRAILER) for parts in tables.values()]
 
-    claimed = connection.wait(sent(connection.pgconn, b";\n".join(statements), bodies)) if statements else []
+    claimed = connection.wait(sent(connection.pgconn, statements, bodies)) if statements else []
     return _answers(parcels, claimed, {**named, **_known(connection, named.keys() - set(claimed))})
 
 
@@ -72,6 +73,12 @@ def _fresh(parcels: Sequence[Parcel], claimed: Collection[Name]) -> list[bool]:
         fresh.append(not parcel.key or name in left)
         left.discard(name)
     return fresh
+
+
+def _chosen(parts: Parts, fresh: Sequence[bool]) -> Iterator[Buffer]:
+    for of_one, new in zip(parts, fresh, strict=True):
+        if new:
+            yield from of_one
 
 
 def _answers(parcels: Sequence[Parcel], claimed: Collection[Name], known: Mapping[Name, Stored]) -> list[Stored]:
