@@ -20,6 +20,7 @@ from supervisor.journal import sealed
 from supervisor.lesson import Lesson
 from supervisor.look import askings, can_learn, look
 from supervisor.search.target import TargetDefinition
+from supervisor.silence import Silence
 from supervisor.state import State
 
 FILE_NAME = "cycle.json"
@@ -63,7 +64,7 @@ class Lessons:
         self._definitions = definitions
         self._open_store = open_store
         self._reader = reader
-        self._report = report
+        self._silence = Silence(report)
         self._say = say
         self._once = once
         self._monotonic_s = monotonic_s
@@ -72,7 +73,6 @@ class Lessons:
         self._next_look_s = float("-inf") if once else self._when_due_s()
         self._looking: _Look | None = None
         self._looked = self._held_back = self._busy = False
-        self._told = ""
 
     def _when_due_s(self) -> float:
         """A restart does not bring the next look nearer than the interval after the last one."""
@@ -89,7 +89,11 @@ class Lessons:
     @property
     def standing(self) -> tuple[int, bool]:
         """The number of the last look that got an answer, and whether the store answers, as far as anybody asked."""
-        return self._cycle.number, not self._told
+        return self._cycle.number, not self._silence.reigns
+
+    def listen(self, trials: Iterable[tuple[int, Path]]) -> None:
+        """To what the lessons in flight, by iteration and folder, say of the store."""
+        self._silence.listen(trials)
 
     def finished(self, state: State) -> bool:
         """Whether the one cycle that was asked for is done."""
@@ -105,6 +109,8 @@ class Lessons:
         self._held_back = False
         if self._settings.search:
             self._leave_time_for_the_search(busy=bool(left or taken))
+        if taken and self._silence.reigns:
+            return None  # another lesson would only wait beside the one that does
         for lesson in left:
             if _is_of_the_incumbent(lesson, seen):
                 return lesson
@@ -167,22 +173,14 @@ class Lessons:
         if found is None:
             self._looked = True
             self._next_look_s = self._monotonic_s() + min(RETRY_S, self._settings.check_interval_s)
-            self._tell(error)
+            self._silence.begins(str(error), "the next look tries again")
             return
-        if self._told:
-            self._report("store_answers", "the experience store answers again")
-            self._told = ""
+        self._silence.ends()
         self._looked, self._cycle = True, found
         if found.lessons:
             rows = sum(lesson.rows for lesson in found.lessons)
             names = ", ".join(lesson.target for lesson in found.lessons)
             self._say(f"Cycle {found.number}: {rows:,} new experiences for {names}")
-
-    def _tell(self, error: Exception | None) -> None:
-        """Once per outage; the next look tries again."""
-        if not self._told:
-            self._report("store_silent", f"{error}; nothing is lost, and the next look tries again")
-        self._told = str(error)
 
 
 def _is_of_the_incumbent(lesson: Lesson, state: State) -> bool:

@@ -137,7 +137,7 @@ class Supervisor:
         while True:
             iteration = self._memory.state.iteration + len(self._flights) + 1
             limit = settings.run.max_iterations
-            busy = sum(not flight.waits_for_commit for flight in self._flights.values())
+            busy = sum(not (flight.waits_for_commit or flight.awaits_store) for flight in self._flights.values())
             if busy >= settings.run.workers or len(self._flights) >= self._memory.window:
                 return
             if limit is not None and iteration > limit:
@@ -202,6 +202,9 @@ class Supervisor:
                 self._moved = True
                 if ended.kind in WANTS:
                     self._rest(flight, WANTS[ended.kind])
+        if self._lessons is not None:
+            taken = [flight for flight in self._in_order() if flight.spec.lesson is not None]
+            self._lessons.listen([(flight.spec.iteration, flight.folder.path) for flight in taken])
 
     def _rest(self, flight: Flight, want: str) -> None:
         """A trial that found no room on the disk, or no process, goes on after a pause that grows."""

@@ -50,6 +50,7 @@ LAYERS = (
         "supervisor.intake",
         "supervisor.parts",
         "supervisor.look",
+        "supervisor.silence",
     ),
     ("supervisor.admitting", "supervisor.grouping", "supervisor.lessons", "supervisor.proposing"),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),

@@ -32,7 +32,7 @@ class PupilTarget(NoopTarget):
         lesson, learnt = self._spec.lesson, 0.0
         rows = pages = 0
         if lesson is not None:
-            played = Played(lesson, self._run_dir, self._control, patience_s=0.5)
+            played = Played(lesson, self._run_dir, self._folder, self._control, patience_s=0.5)
             for page in played.pages(Position.parse(lesson.after)):
                 learnt += PER_ROW * float(page.rows.rewards.sum())
                 rows += len(page.rows)
