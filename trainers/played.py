@@ -69,7 +69,7 @@ class Played:
                     after, silent_since_s, pause_s = page.last, None, LOOK_S
                     self._outages.answers()
                     yield page
-            except IncumbentError as error:  # a damaged or empty database too: somebody may be putting it back
+            except StoreDownError as error:
                 self._outages.silent(str(error))
                 now_s = time.monotonic()
                 silent_since_s = silent_since_s or now_s
@@ -82,13 +82,21 @@ class Played:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _stream(self, after: Position) -> Iterator[Page]:
-        store: ExperienceStore | None = open_if_there(os.environ.get(URL_VARIABLE) or None, self._run_dir)
+        """Raises StoreDownError, of a damaged or empty database too: somebody may be putting it right."""
+        try:
+            store = self._opened()
+            try:
+                yield from store.stream(self._selection, after, self._upto, BATCH_ROWS)
+            finally:
+                store.close()
+        except IncumbentError as error:
+            raise StoreDownError(str(error)) from error
+
+    def _opened(self) -> ExperienceStore:
+        store = open_if_there(os.environ.get(URL_VARIABLE) or None, self._run_dir)
         if store is None:
             raise StoreDownError(f"{self._run_dir} has no store of experiences, and {URL_VARIABLE} names none")
-        try:
-            yield from store.stream(self._selection, after, self._upto, BATCH_ROWS)
-        finally:
-            store.close()
+        return store
 
     def _pause(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s
