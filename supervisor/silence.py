@@ -37,7 +37,7 @@ class Silence:
             begin = heard.get(folder, 0) if heard is not None else len(lines) - 1
             for why in lines[max(0, begin) :]:
                 if why:
-                    self.begins(why, f"iteration {iteration} waits for it and goes on where it was")
+                    self.begins(why, f"the lesson of iteration {iteration} goes on where it was")
                 else:
                     self.ends()
             self._heard[folder] = len(lines)

@@ -92,7 +92,7 @@ class TestTelling:
         other.answers()
         silence.listen(trials)
         assert [event for event, _ in told] == TOLD_ONCE
-        assert "no answer; nothing is lost, and iteration 7 waits for it" in told[0][1]
+        assert "no answer; nothing is lost, and the lesson of iteration 7 goes on" in told[0][1]
 
     def test_an_outage_that_began_and_ended_between_two_turns_is_told_too(self, silence, told, tmp_path):
         silence.listen([])
