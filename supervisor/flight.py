@@ -80,6 +80,11 @@ class Flight:
         return self.handle is None and not self.stage_done
 
     @property
+    def awaits_store(self) -> bool:
+        """Whether it rests until the store of experiences answers. Another trial may have its worker meanwhile."""
+        return bool(self.exits) and self.exits[-1]["kind"] == ExitKind.STORE_SILENT and self.waits_for_process
+
+    @property
     def times_in_want(self) -> int:
         """How many of its processes in a row ended because the machine had no room or no process for them."""
         kinds = [fact["kind"] for fact in self.exits]

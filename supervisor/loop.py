@@ -21,11 +21,13 @@ from supervisor.intake import Intake, Wishes, asked_in, asked_of, fact_asked, ne
 from supervisor.journal.durable import DiskFullError
 from supervisor.journal.mending import mend
 from supervisor.journal.trial_folder import TrialFolder, all_folders
+from supervisor.lesson import Lesson
 from supervisor.lessons import Lessons
 from supervisor.memory import Memory
 from supervisor.model_files import ModelFiles
 from supervisor.parts import Parts, Turn
 from supervisor.proposing import Planner
+from supervisor.putting_off import PutOff
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
 from supervisor.signals import Signals, StopAsked
@@ -55,6 +57,7 @@ class Supervisor:
         self._planner = Planner(parts, memory, lessons)
         self._lessons = lessons
         self._model_files = ModelFiles(parts, memory)
+        self._put_off = PutOff(parts.run_dir)
         self._flights: dict[int, Flight] = {}
         self._stop_wished = False
         self._moved = False  # whether this turn changed anything; if not, the next one waits for an event
@@ -137,7 +140,7 @@ class Supervisor:
         while True:
             iteration = self._memory.state.iteration + len(self._flights) + 1
             limit = settings.run.max_iterations
-            busy = sum(not flight.waits_for_commit for flight in self._flights.values())
+            busy = sum(not (flight.waits_for_commit or flight.awaits_store) for flight in self._flights.values())
             if busy >= settings.run.workers or len(self._flights) >= self._memory.window:
                 return
             if limit is not None and iteration > limit:
@@ -149,9 +152,11 @@ class Supervisor:
             key = str(asked.target) if asked else self._planner.target_due(self._specs())
             if key is None or (needs_training(asked) and not self._admitter.may_begin(key, self._flights.values())):
                 return
-            spec = self._planner.plan(iteration, key, asked, self._specs())
+            fact = self._put_off.fact(asked) if isinstance(asked, Lesson) else None
+            spec = self._planner.plan(iteration, key, asked, self._specs(), fact)
             folder = TrialFolder.of(self._parts.run_dir, iteration)
-            self._patiently(partial(folder.create, spec))
+            if fact is None or not self._patiently(partial(self._put_off.take_up, spec, folder)):
+                self._patiently(partial(folder.create, spec))
             if asked is not None:
                 self._intake.accepted(asked)
             self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
@@ -202,6 +207,14 @@ class Supervisor:
                 self._moved = True
                 if ended.kind in WANTS:
                     self._rest(flight, WANTS[ended.kind])
+        if self._lessons is not None:
+            taken = [flight for flight in self._in_order() if flight.spec.lesson is not None]
+            self._lessons.listen([(flight.spec.iteration, flight.folder.path) for flight in taken])
+            for flight in taken:
+                if self._memory.window == 1 and self._lessons.makes_way and flight.awaits_store:
+                    self._patiently(partial(self._put_off.put, flight.folder))
+                    del self._flights[flight.spec.iteration]
+                    self._parts.say(f"the lesson of {flight.spec.target} is put off until its store answers")
 
     def _rest(self, flight: Flight, want: str) -> None:
         """A trial that found no room on the disk, or no process, goes on after a pause that grows."""

@@ -124,7 +124,7 @@ class ArenaTarget:
         if not isinstance(self._type, LearnsFromPlay):
             raise TrialError(Reason.OUT_OF_RANGE, f"{spec.model_type} cannot learn from what was played")
         plan = plan_of(spec.lesson, spec.rules)
-        pages = Played(spec.lesson, self._models.parent, self._control).pages
+        pages = Played(spec.lesson, self._models.parent, self._folder, self._control).pages
         return self._type.learner_from_play(case, args, plan, seed, self._start(), pages)
 
     def _training(self, params: Params, work: Path, control: Control | None = None) -> Sequence[Training]:

@@ -50,6 +50,8 @@ LAYERS = (
         "supervisor.intake",
         "supervisor.parts",
         "supervisor.look",
+        "supervisor.silence",
+        "supervisor.putting_off",
     ),
     ("supervisor.admitting", "supervisor.grouping", "supervisor.lessons", "supervisor.proposing"),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),

@@ -15,14 +15,15 @@ from supervisor.execution.room import Admission
 from supervisor.experience.opening import open_store
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
-from supervisor.journal.log import Log
+from supervisor.journal.log import Log, read_log
 from supervisor.journal.recovery import recover
-from supervisor.lessons import Lessons
+from supervisor.lessons import Lessons, OpenStore
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
 from supervisor.parts import Measured, Parts, Projections
 from supervisor.projections import RunProjections
 from supervisor.record import Record
+from supervisor.registry.bookkeeper import Bookkeeper
 from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposer
 from supervisor.search.projector import Projector
@@ -70,10 +71,16 @@ class SmallRun:
     said: list[str] = field(default_factory=list)
     definitions: dict[str, TargetDefinition] = field(default_factory=dict)  # default: no-op targets
     dashboard: bool = False  # whether study.db is projected too
-    learns: bool = False  # from experiences.db in the run folder
+    learns: bool = False  # from experiences.db in the run folder, or from `played`
+    played: OpenStore | None = None
+    books: OpenStore | None = None  # where trainings and models are written down
 
     def __post_init__(self) -> None:
         self.definitions = self.definitions or {key: definition(key) for key in self.targets}
+
+    @property
+    def log(self) -> Sequence[Record]:
+        return read_log(self.run_dir).records
 
     def events(self) -> Events:
         return Events(self.run_dir, lambda: "2000-01-01T00:00:00Z", self.said.append)
@@ -149,7 +156,7 @@ class SmallRun:
             self.run_dir,
             settings.continuous,
             self.definitions,
-            lambda: open_store(None, self.run_dir),
+            self.played or (lambda: open_store(None, self.run_dir)),
             "run",
             events.write,
             self.said.append,
@@ -159,7 +166,10 @@ class SmallRun:
     def _projections(self, settings: Settings, store: ModelStore, events: Events, memory: Memory) -> RunProjections:
         spaces = {key: known.space for key, known in self.definitions.items()}
         projector = Projector(self.run_dir, settings, "run", events.write, spaces) if self.dashboard else None
-        return RunProjections(self.run_dir, settings, self.definitions, store, events, None, projector, memory.states)
+        keeper = Bookkeeper(self.run_dir, "run", "folder", self.books, events.write) if self.books else None
+        return RunProjections(
+            self.run_dir, settings, self.definitions, store, events, None, projector, memory.states, keeper
+        )
 
 
 def comparable(records: Sequence[Record]) -> list[dict[str, object]]:
