@@ -4,7 +4,7 @@ Started by `server_link` with two descriptors: a socket of messages (one JSON ob
 whose other end only the supervisor holds. It runs one thread and no event but these: an order, a trial's output, a
 trial's end, the supervisor's end.
 
-In:  {"preload": [module, ...]} once, then {"handle", "folder", "worker", "ram_mb", "vram_fraction"} per trial.
+In:  {"preload": [module, ...]} once, then per trial the fields of `child.Order`.
 Out: ready | preload_failed | started | refused | ended, see `server_link`.
 """
 

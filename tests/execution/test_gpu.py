@@ -83,11 +83,11 @@ def test_a_driver_that_goes_away_while_it_is_in_use_is_an_event_and_so_is_its_re
         assert probe.ask("admission") == "admitted"
         assert probe.ask("mine") == "None"
         assert probe.ask("meter", 0.25, 5.0) == "0.0 0 None"
-        assert probe.ask("events").startswith("gpu_lost: the driver does not answer (GPU is lost)")
+        assert probe.ask("events").startswith("gpu_lost: cuda:0 Card: the driver does not answer (GPU is lost)")
         stand_in.fail(0)
         assert "100 % of the GPU's memory" in probe.ask("admission")
         first, second = probe.ask("events").split("; gpu_back: ")
-        assert (first.count("gpu_lost"), second) == (1, "the driver answers again")
+        assert (first.count("gpu_lost"), second) == (1, "cuda:0 Card: the driver answers again")
 
 
 def test_a_gpu_that_falls_off_the_bus_is_an_event_too(stand_in):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from supervisor.config.settings import BudgetSettings
 from supervisor.contract import Budget
+from supervisor.execution.device import Card, Device
 from supervisor.execution.executor import ExitKind, Launch
 from supervisor.execution.gpu import Use
 from supervisor.execution.gpu_hours import within_gpu_hours
@@ -41,8 +42,13 @@ QUICK = Patience(ask_s=0.2, terminate_s=0.2, urgent_s=0.1, hung_s=30.0)
 # one attempt
 
 
+CARD = Card(0, "GPU-one", "")
+
+
 class Driver:
     """Tells that the trial in a folder holds memory, from its first look on."""
+
+    card = CARD
 
     def __init__(self):
         self.folder = None
@@ -61,7 +67,7 @@ def driver():
 
 @pytest.fixture(scope="module")
 def executor(driver):
-    local = LocalExecutor(worker="tests.support.fake_worker", preload=(), patience=QUICK, gpu=driver)
+    local = LocalExecutor(worker="tests.support.fake_worker", preload=(), patience=QUICK, gpus=[driver])
     yield local
     local.close()
 
@@ -74,7 +80,9 @@ def attempt(executor, driver, tmp_path, monkeypatch):
     def run(do, held_mb, **budget):
         driver.folder, driver.held_mb = tmp_path, held_mb
         plain = launch(tmp_path, do)
-        return collect(executor, executor.submit(Launch(tmp_path, 1, replace(plain.budget, **budget), "build")))
+        return collect(
+            executor, executor.submit(Launch(tmp_path, 1, replace(plain.budget, **budget), "build", Device(CARD)))
+        )
 
     return run
 
@@ -116,7 +124,7 @@ def test_a_later_attempt_has_the_seconds_that_the_earlier_ones_left(tmp_path):
     spec = trial_spec({}, budget=Budget(steps=0, wall_s=600.0, ram_mb=64, vram_fraction=0.3, gpu_s=100.0))
     flight = Flight(spec, TrialFolder(tmp_path), "now", exits=[earlier("build", 30.0), earlier("duel", 20.0)])
     launched = []
-    flight.launch(SimpleNamespace(submit=launched.append), workers=2)
+    flight.launch(SimpleNamespace(submit=launched.append), at_once=2)
     [launch_of_it] = launched
     assert launch_of_it.budget == replace(spec.budget, gpu_s=50.0, vram_fraction=0.15, wall_s=590.0)
     assert flight.time_used()["gpu_seconds"] == 50.0
