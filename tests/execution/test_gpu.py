@@ -129,6 +129,38 @@ def test_of_several_gpus_the_first_that_cuda_sees_counts(stand_in, visible, tota
         assert int(probe.ask("total")) == total_mb
 
 
+@pytest.mark.parametrize(
+    ("visible", "cards"),
+    [
+        (None, "cuda:0 Card=GPU-one, cuda:1 Old card=GPU-old, cuda:2 Card=GPU-three"),
+        ("2,0", "cuda:0 Card=GPU-three, cuda:1 Card=GPU-one"),
+        ("GPU-old", "cuda:0 Old card=GPU-old"),
+        ("1,9,0", "cuda:0 Old card=GPU-old"),  # CUDA sees none behind one that is not there
+    ],
+)
+def test_gpus_are_numbered_as_cuda_would_and_named_by_what_no_order_changes(stand_in, visible, cards, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    stand_in.tell(*((uuid, 1000, 0, 0) for uuid in ("GPU-one", "GPU-old", "GPU-three")))
+    environ = {name: value for name, value in stand_in.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    with probing(environ | ({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {})) as probe:
+        assert probe.ask("cards") == cards
+
+
+def test_a_gpu_whose_driver_tells_no_uuid_is_named_by_its_number(stand_in):
+    stand_in.tell(("GPU-one", 1000, 0, 0), ("nameless", 1000, 0, 0))
+    with probing(stand_in.environ | {"CUDA_VISIBLE_DEVICES": "1"}) as probe:
+        assert probe.ask("cards") == "cuda:0 Card=1"
+
+
+def test_trials_wait_only_while_others_fill_every_gpu(stand_in):
+    stand_in.tell(("GPU-one", 1000, 900, 0), ("GPU-two", 1000, 0, 0))
+    with probing(stand_in.environ | {"CUDA_VISIBLE_DEVICES": "0,1"}) as probe:
+        probe.ask("limit", 0.5)
+        assert probe.ask("admission") == "admitted"
+        stand_in.tell(("GPU-one", 1000, 900, 0), ("GPU-two", 1000, 700, 0))
+        assert "70 % of the GPU's memory" in probe.ask("admission")
+
+
 @pytest.mark.parametrize("hidden", ["", "-1", "7", "GPU-three"])
 def test_a_gpu_that_cuda_does_not_see_is_none(stand_in, hidden):
     with probing(stand_in.environ | {"CUDA_VISIBLE_DEVICES": hidden}) as probe:

@@ -1,6 +1,7 @@
 """What a trial may take of the GPU: its share of the memory, its seconds, its target's hours of the day."""
 
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -77,12 +78,10 @@ def attempt(executor, driver, tmp_path, monkeypatch):
     """Runs the fake worker with a GPU budget; what it holds of the GPU is told by the driver."""
     monkeypatch.setattr("supervisor.execution.attempt.MEMORY_LOOK_S", 0.1)
 
-    def run(do, held_mb, **budget):
+    def run(do, held_mb, device=Device(CARD), **budget):  # noqa: B008
         driver.folder, driver.held_mb = tmp_path, held_mb
         plain = launch(tmp_path, do)
-        return collect(
-            executor, executor.submit(Launch(tmp_path, 1, replace(plain.budget, **budget), "build", Device(CARD)))
-        )
+        return collect(executor, executor.submit(Launch(tmp_path, 1, replace(plain.budget, **budget), "build", device)))
 
     return run
 
@@ -110,6 +109,25 @@ def test_seconds_off_the_gpu_do_not_count(attempt):
 def test_a_trial_is_told_its_share(attempt, tmp_path):
     assert attempt("describe", 0, vram_fraction=0.15).kind is ExitKind.DONE
     assert json.loads((tmp_path / "facts.json").read_text())["vram"] == "0.15"
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "trains_on", "share", "address_space"),
+    [
+        (Device(CARD), "GPU-one", "cuda:0", "0.15", False),
+        (Device(CARD, free=True), "GPU-one", None, "0.15", False),
+        (Device(hides=True), "", None, None, True),
+        (Device(), "untouched", None, "0.15", False),
+    ],
+)
+def test_a_trial_sees_the_gpu_that_it_is_given_and_no_other(
+    attempt, tmp_path, device, visible, trains_on, share, address_space
+):
+    assert attempt("describe", 0, device, vram_fraction=0.15).kind is ExitKind.DONE
+    seen = json.loads((tmp_path / "facts.json").read_text())
+    told = visible if visible != "untouched" else os.environ.get("CUDA_VISIBLE_DEVICES")
+    assert (seen["visible"], seen["device"], seen["vram"]) == (told, trains_on, share)
+    assert seen["address_space"] is address_space
 
 
 def test_the_ladder_asks_first_where_seconds_are_up_and_not_where_memory_is():
