@@ -21,7 +21,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +34,7 @@ MESSAGE_BYTES = 64 * 1024
 DETAIL_CHARACTERS = 4000
 CHUNK_BYTES = 64 * 1024
 PIPE_FULL_BYTES = 1024 * 1024
+NO_GPUS = {child.VISIBLE_NAME: "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # while modules are imported
 
 
 class Trial:
@@ -190,7 +191,26 @@ class ForkServer:
             self._control.send(json.dumps(message).encode())
 
 
+@contextlib.contextmanager
+def _without_gpus() -> Iterator[None]:
+    """CUDA that was started before a fork cannot be used after it, and looking whether there is a GPU starts it: an
+    optimizer's step looks. What sees none, and may ask no more than NVIDIA's management library, starts nothing."""
+    before = {name: os.environ.get(name) for name in NO_GPUS}
+    os.environ.update(NO_GPUS)
+    yield
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
 def _preload(modules: list[str]) -> dict[str, object]:
+    with _without_gpus():
+        return _imported(modules)
+
+
+def _imported(modules: list[str]) -> dict[str, object]:
     for module in modules:
         try:
             importlib.import_module(module)

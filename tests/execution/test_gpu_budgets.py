@@ -13,6 +13,7 @@ from supervisor.config.settings import BudgetSettings
 from supervisor.contract import Budget
 from supervisor.execution.device import Card, Device
 from supervisor.execution.executor import ExitKind, Launch
+from supervisor.execution.forkserver import NO_GPUS
 from supervisor.execution.gpu import Use
 from supervisor.execution.gpu_hours import within_gpu_hours
 from supervisor.execution.gpu_meter import CONTEXT_MB
@@ -25,6 +26,7 @@ from supervisor.journal.trial_folder import TrialFolder
 from supervisor.notify import Notifier
 from supervisor.signals import Signals
 from tests.execution.test_ladder import acts, sighting
+from tests.support import preload_seeing
 from tests.support.command_line import NoopFolder
 from tests.support.fake_worker import BEGAN_NAME
 from tests.support.gpu_target import TAKE_NAME
@@ -128,6 +130,19 @@ def test_a_trial_sees_the_gpu_that_it_is_given_and_no_other(
     told = visible if visible != "untouched" else os.environ.get("CUDA_VISIBLE_DEVICES")
     assert (seen["visible"], seen["device"], seen["vram"]) == (told, trains_on, share)
     assert seen["address_space"] is address_space
+
+
+def test_what_all_trials_share_sees_no_gpu_and_what_a_trial_sees_is_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv(preload_seeing.NAME, str(tmp_path / "seen"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-of-the-operator")
+    executor = LocalExecutor(worker="tests.support.fake_worker", preload=("tests.support.preload_seeing",))
+    try:
+        plain = launch(tmp_path, "describe")
+        assert collect(executor, executor.submit(plain)).kind is ExitKind.DONE
+    finally:
+        executor.close()
+    assert json.loads((tmp_path / "seen").read_text()) == NO_GPUS
+    assert json.loads((tmp_path / "facts.json").read_text())["visible"] == "GPU-of-the-operator"
 
 
 def test_the_ladder_asks_first_where_seconds_are_up_and_not_where_memory_is():
