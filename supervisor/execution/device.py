@@ -62,8 +62,8 @@ def device_of(setting: str, machine: Machine, kind: str, scale: str) -> tuple[st
     `auto` (a GPU where one answers).
 
     `auto` takes a GPU for what may gain from one: networks of scale full, and programs and classes of the user's own,
-    which may use it or not, as they did before anybody asked. The networks of scale small have some ten thousand
-    weights: a step of theirs is computed on one core of the CPU in less time than a GPU is told about it.
+    which may use it or not, as they did before anybody asked. The networks of scale small have less than a hundred
+    thousand weights: their time goes into fights and calls, of which a GPU takes none off.
     """
     if setting != AUTO:
         return setting, f"device: {setting}"
