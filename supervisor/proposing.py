@@ -74,5 +74,13 @@ class Planner:
                 request_for(iteration, definition, target, history, unseen, parts.settings)
             )
         return spec_for(
-            parts.identity.run_id, iteration, definition, proposal, target, parts.settings, facts, parts.versions
+            parts.identity.run_id,
+            iteration,
+            definition,
+            proposal,
+            target,
+            parts.settings,
+            facts,
+            parts.versions,
+            parts.device_of(definition),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,9 @@ from supervisor.clock import Clock
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget
+from supervisor.execution.device import Machine
 from supervisor.execution.executor import Executor
-from supervisor.execution.room import Admission
+from supervisor.execution.room import Admission, Claim, Placement, Room, Want, fits
 from supervisor.experience.opening import open_store
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
@@ -60,6 +62,10 @@ def definition(key: str) -> TargetDefinition:
     )
 
 
+def room_for_all(running: Sequence[Claim], further: Budget, want: Want) -> Placement:
+    return fits(running, further, want, Room(math.inf))
+
+
 @dataclass
 class SmallRun:
     """One run folder. `run` is one start of the supervisor; several in a row are restarts."""
@@ -94,7 +100,8 @@ class SmallRun:
         slots: int = 1,
         requests_only: bool = False,
         admission: Callable[[], Admission] = lambda: Admission(True, ""),
-        room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True),
+        room: Callable[[Sequence[Claim], Budget, Want], Placement] = room_for_all,
+        machine: Callable[[], Machine] = Machine,
         versions: Mapping[str, str] = VERSIONS,
         executor: Executor | None = None,
         clock: Clock = MACHINE_CLOCK,
@@ -133,6 +140,7 @@ class SmallRun:
             overload=overload,
             measured=measured,
             room=room,
+            machine=machine,
             versions=versions,
             clock=clock,
             cpus=cpus,
