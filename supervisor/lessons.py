@@ -113,6 +113,12 @@ class Lessons:
             self._begin_to_look(state)
         return None
 
+    def reading(self, state: State, in_flight: Iterable[TrialSpec]) -> dict[str, str]:
+        """By target: the position from which on lessons read that wait or run."""
+        lessons = self._left(state, ()) if self._settings.enabled else []
+        lessons += [spec.lesson for spec in in_flight if spec.lesson is not None]
+        return {lesson.target: lesson.since for lesson in lessons}
+
     def _leave_time_for_the_search(self, busy: bool) -> None:
         """The interval counts from the end of a cycle's last lesson: long lessons would leave the search nothing."""
         if self._busy and not busy:

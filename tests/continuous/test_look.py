@@ -141,10 +141,13 @@ def test_after_lessons_that_took_long_the_search_has_a_whole_interval(tmp_path, 
     before = state()
     assert lessons_.next(before, before, []) is None  # it looks
     wait_for("a lesson", lambda: lessons_.next(before, before, []) is not None)
+    [(target, since)] = lessons_.reading(before, []).items()
+    assert (target, since) == (B, "0:0")
     clock[0] = 10 * settings.check_interval_s
     after = state(looked="0:200")
     after = replace(after, targets={**after.targets, B: replace(after.target(B), cycle=1)})
     assert lessons_.next(after, after, []) is None
+    assert lessons_.reading(after, []) == {}
     assert (lessons_._looking is not None) == looks_at_once
     clock[0] += settings.check_interval_s
     lessons_.next(after, after, [])

@@ -89,7 +89,9 @@ class Retention:
         for file in manifest.unfinished():
             kept = self._finish(manifest, file, kept, now_us)
         waiting = {(file.span.target, file.span.since_us) for file in manifest.unfinished()}
-        for step in self.plan(now_us):
+        for step in sorted(
+            self.plan(now_us), key=lambda step: step.fate is Fate.COLD
+        ):  # room first: it needs no pyarrow
             if (step.span.target, step.span.since_us) in waiting:
                 continue  # a file has them, and somebody has still to read them
             if step.fate is Fate.GONE:
