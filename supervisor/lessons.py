@@ -16,6 +16,7 @@ from supervisor.config.continuous import ContinuousSettings
 from supervisor.contract import TrialSpec, as_json, parse
 from supervisor.experience.rows import MICROSECONDS
 from supervisor.experience.store import ExperienceStore
+from supervisor.horizon import Horizon
 from supervisor.journal import sealed
 from supervisor.lesson import Lesson
 from supervisor.look import askings, can_learn, look
@@ -68,6 +69,7 @@ class Lessons:
         self._once = once
         self._monotonic_s = monotonic_s
         self._now_us = now_us
+        self._horizon = Horizon()
         self._cycle = _read(self._path)
         self._next_look_s = float("-inf") if once else self._when_due_s()
         self._looking: _Look | None = None
@@ -156,7 +158,8 @@ class Lessons:
             if store is None:
                 return Cycle(number, now_us)
             try:
-                return Cycle(number, now_us, look(store, asked, self._settings, number, self._reader, now_us))
+                found = look(store, asked, self._settings, number, self._reader, now_us, self._horizon)
+                return Cycle(number, now_us, found)
             finally:
                 store.close()
 

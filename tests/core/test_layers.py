@@ -49,6 +49,7 @@ LAYERS = (
         "supervisor.model_files",
         "supervisor.intake",
         "supervisor.parts",
+        "supervisor.horizon",
         "supervisor.look",
     ),
     (
