@@ -86,7 +86,7 @@ def collect(
     archetypes: Annotated[str | None, typer.Option(help="Comma separated.")] = None,
     samples_per_archetype: Annotated[int, typer.Option(min=1, help="Ticks of fights.")] = 10000,
     source: Annotated[
-        str, typer.Option(help="traditional (the script plays), synthetic (random play) or database.")
+        str, typer.Option(help="traditional (the script plays), synthetic (random play) or database (the store).")
     ] = "traditional",
     output: Annotated[Path | None, typer.Option(help="Folder. [default: data in the run's]")] = None,
     live: Annotated[
@@ -107,7 +107,7 @@ def collect(
 ) -> int:
     """Write experience of archetypes to files, or play live.
 
-    A file that is there as asked for is kept. A database's address is INCUMBENT_DATABASE_URL.
+    A file that is there as asked for is kept. The store is that of experience.url.
     """
     if live:
         from supervisor.commands.live import LiveOptions, play_live

@@ -17,6 +17,7 @@ from supervisor.config.continuous import ContinuousSettings
 from supervisor.contract import TrialSpec, as_json, parse
 from supervisor.experience.rows import MICROSECONDS
 from supervisor.experience.store import ExperienceStore, Selection, StoreDownError
+from supervisor.horizon import Horizon
 from supervisor.journal import sealed
 from supervisor.lesson import Lesson
 from supervisor.look import askings, can_learn, look
@@ -70,6 +71,7 @@ class Lessons:
         self._once = once
         self._monotonic_s = monotonic_s
         self._now_us = now_us
+        self._horizon = Horizon()
         self._cycle = _read(self._path)
         self._next_look_s = float("-inf") if once else self._when_due_s()
         self._looking: _Look | None = None
@@ -128,6 +130,12 @@ class Lessons:
             self._begin_to_look(state)
         return None
 
+    def reading(self, state: State, in_flight: Iterable[TrialSpec]) -> dict[str, str]:
+        """By target: the position from which on lessons read that wait or run."""
+        lessons = self._left(state, ()) if self._settings.enabled else []
+        lessons += [spec.lesson for spec in in_flight if spec.lesson is not None]
+        return {lesson.target: lesson.since for lesson in lessons}
+
     def _leave_time_for_the_search(self, busy: bool) -> None:
         """The interval counts from the end of a cycle's last lesson: long lessons would leave the search nothing."""
         if self._busy and not busy:
@@ -165,7 +173,8 @@ class Lessons:
             if store is None:
                 return Cycle(number, now_us)
             try:
-                return Cycle(number, now_us, look(store, asked, self._settings, number, self._reader, now_us))
+                found = look(store, asked, self._settings, number, self._reader, now_us, self._horizon)
+                return Cycle(number, now_us, found)
             finally:
                 store.close()
 

@@ -11,6 +11,7 @@ from supervisor.contract import Version
 from supervisor.cycle import Pupil, in_turn, shares
 from supervisor.experience.rows import MICROSECONDS
 from supervisor.experience.store import BEGINNING, ExperienceStore, Position, Reader, Selection
+from supervisor.horizon import Horizon
 from supervisor.lesson import Lesson
 from supervisor.search.target import TargetDefinition
 from supervisor.state import State
@@ -68,6 +69,7 @@ def look(
     cycle: int,
     reader: str,
     now_us: int,
+    horizon: Horizon,
 ) -> tuple[Lesson, ...]:
     """The cycle's lessons; none where no target has enough. What they are of stays in the store, for `reader`."""
     since_us = now_us - settings.experience_lookback_days * DAY_US
@@ -75,27 +77,29 @@ def look(
         asking.pupil.target: Selection(asking.pupil.target, settings.min_priority, since_us, asking.width)
         for asking in asked
     }
-    ranges: dict[str, tuple[Position, Position]] = {}
+    ranges: dict[str, tuple[Position, Position, Position]] = {}
     pupils: list[Pupil] = []
     for asking in asked:
         key = asking.pupil.target
-        selection, newest = selections[key], store.newest(selections[key])
-        looked_upto, learnt_upto = _places(store, asking)
+        end = store.newest(Selection(key)) or BEGINNING
+        begin = horizon.of(store, key, end, since_us)
+        selection, newest = selections[key], store.nth(selections[key], begin, end, -1)
+        looked_upto, learnt_upto = _places(asking, begin, end)
         if newest is None or newest <= looked_upto:
             continue
         if store.count(selection, looked_upto, newest, settings.min_new_experiences) < settings.min_new_experiences:
             continue
         count = store.count(selection, learnt_upto, newest, at_most=settings.max_new_experiences)
-        ranges[key] = learnt_upto, newest
+        ranges[key] = begin, learnt_upto, newest
         pupils.append(Pupil(key, asking.pupil.frequency, asking.pupil.last_cycle, count))
     chosen = shares(pupils, settings.min_new_experiences, settings.max_new_experiences, settings.archetype_balancing)
     by_target = {asking.pupil.target: asking for asking in asked}
     lessons: list[Lesson] = []
     for share in chosen:
         key, selection = share.target, selections[share.target]
-        learnt_upto, newest = ranges[key]
-        after = max(learnt_upto, _before(store, selection, newest, share.rows))
-        since = _before(store, selection, after, settings.memory_rows)
+        begin, learnt_upto, newest = ranges[key]
+        after = max(learnt_upto, _before(store, selection, begin, newest, share.rows))
+        since = _before(store, selection, begin, after, settings.memory_rows)
         store.note_reader(Reader(reader, key, since, now_us))
         rows, old_rows = store.count(selection, after, newest), store.count(selection, since, after)
         lessons.append(
@@ -116,12 +120,12 @@ def look(
     return tuple(lessons)
 
 
-def _places(store: ExperienceStore, asking: Asking) -> tuple[Position, Position]:
-    """How far lessons went in this store, and the incumbent's; its beginning where they lie behind the end: another
-    store, or a new file, has taken the place of the one they were of."""
-    newest = store.newest(Selection(asking.pupil.target)) or BEGINNING
+def _places(asking: Asking, begin: Position, end: Position) -> tuple[Position, Position]:
+    """How far lessons went in this store, and the incumbent's, between the first row that is young enough and the last
+    one; before the first where they lie behind the last: another store, or a new file, has taken the place of the one
+    they were of."""
     looked_upto, learnt_upto = (
-        place if place <= newest else BEGINNING for place in (asking.looked_upto, asking.learnt_upto)
+        max(begin, place) if place <= end else begin for place in (asking.looked_upto, asking.learnt_upto)
     )
     return looked_upto, learnt_upto
 
@@ -130,7 +134,7 @@ def _position(text: str) -> Position:
     return Position.parse(text) if text else BEGINNING
 
 
-def _before(store: ExperienceStore, selection: Selection, upto: Position, rows: int) -> Position:
-    """So that as many experiences lie after it, up to `upto`."""
-    found = store.nth(selection, BEGINNING, upto, -(rows + 1)) if upto > BEGINNING else None
-    return found or BEGINNING
+def _before(store: ExperienceStore, selection: Selection, begin: Position, upto: Position, rows: int) -> Position:
+    """So that as many experiences lie after it, up to `upto`; `begin` where there are not so many."""
+    found = store.nth(selection, begin, upto, -(rows + 1)) if upto > begin else None
+    return found or begin

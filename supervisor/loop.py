@@ -32,6 +32,7 @@ from supervisor.putting_off import PutOff
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
 from supervisor.signals import Signals, StopAsked
+from supervisor.storekeeper import Storekeeper
 from supervisor.versions import changed_versions
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
@@ -46,9 +47,15 @@ class Supervisor:
     """One run of the loop in one process, from recovered state to a clean end."""
 
     def __init__(
-        self, parts: Parts, memory: Memory, committer: Committer, signals: Signals, lessons: Lessons | None = None
+        self,
+        parts: Parts,
+        memory: Memory,
+        committer: Committer,
+        signals: Signals,
+        lessons: Lessons | None = None,
+        storekeeper: Storekeeper | None = None,
     ) -> None:
-        """Without `lessons` nothing is learnt from what was played."""
+        """Without `lessons` nothing is learnt from what was played, without a `storekeeper` all of it stays."""
         self._parts = parts
         self._memory = memory
         self._committer = committer
@@ -57,6 +64,7 @@ class Supervisor:
         self._intake = Intake(parts.run_dir, parts.events, parts.definitions)
         self._planner = Planner(parts, memory, lessons)
         self._lessons = lessons
+        self._storekeeper = storekeeper
         self._model_files = ModelFiles(parts, memory)
         self._put_off = PutOff(parts.run_dir)
         self._flights: dict[int, Flight] = {}
@@ -110,6 +118,8 @@ class Supervisor:
             if not self._moved:
                 self._parts.executor.wait(IDLE_WAIT_S, also=[self._signals.descriptor])
             self._tell(Waiting.PAUSED if wishes.paused else None)
+            if self._storekeeper is not None:
+                self._storekeeper.turn(self._reading)
 
     def _tell(self, waiting: Waiting | None = None) -> None:
         """A turn is done: the service manager hears of it, and whoever measures the run, and where it stands."""
@@ -127,6 +137,9 @@ class Supervisor:
         gpu = CUDA if self._parts.machine().gpus else CPU
         would = {self._parts.device_of(definition) for definition in self._parts.definitions.values()}
         return tuple(sorted({gpu if device == AUTO else device for device in would}))
+
+    def _reading(self) -> Mapping[str, str]:
+        return self._lessons.reading(self._memory.state, self._specs()) if self._lessons is not None else {}
 
     def _wants_experiences(self) -> Waiting | None:
         idle = self._lessons is not None and not self._lessons.searches and not self._flights

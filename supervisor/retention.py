@@ -33,6 +33,7 @@ CONSOLE_LOG = re.compile(  # of one start, as written or as logrotate names it
 TEMPORARY = (
     *(f".{name}.tmp" for name in (RUN_NAME, CHECKPOINT_NAME, PREVIOUS_NAME, RESOURCES_NAME)),
     *(f".{name}.tmp" for name in ("config.yaml", "cycle.json")),
+    "experiences/.retention.json.tmp",
     f"{MODELS_NAME}/.{ACTIVE_NAME}.tmp",
 )
 REQUEST_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.json\.tmp")

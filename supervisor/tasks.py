@@ -180,7 +180,7 @@ class CollectItem:
 
 @dataclass(frozen=True)
 class CollectTask:
-    """`source` is traditional, synthetic or database; the address of the last is in the process's environment."""
+    """`source` is traditional or synthetic."""
 
     items: tuple[CollectItem, ...]
     source: str
@@ -190,7 +190,7 @@ class CollectTask:
 
 @dataclass(frozen=True)
 class Collected:
-    """`left_out` rows of a database were no experience of 64 finite numbers."""
+    """`left_out` rows of the store were no experience of 64 finite numbers."""
 
     archetype: str
     samples: int

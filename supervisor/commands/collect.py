@@ -1,4 +1,4 @@
-"""`incumbent collect`: experience of every archetype as files, played here or taken from a database.
+"""`incumbent collect`: experience of every archetype as files, played here or taken from the store.
 
 An archetype whose file is there as asked for is not collected again, so an interrupted command goes on.
 """
@@ -14,14 +14,17 @@ import typer
 
 from supervisor.commands import jobs
 from supervisor.commands.chosen import refuse_unknown
+from supervisor.commands.collectstored import collect_stored
 from supervisor.commands.definitions import definitions, seed_of
+from supervisor.commands.storeoptions import StoreOptions
 from supervisor.contract import Json
 from supervisor.errors import UsageError
 from supervisor.journal import durable
 from supervisor.seeds import derive_seed
 from supervisor.tasks import Collected, CollectItem, CollectResult, CollectTask
 
-SOURCES = ("traditional", "synthetic", "database")
+STORE = "database"
+SOURCES = ("traditional", "synthetic", STORE)
 MODEL_TYPE = "combat_dqn"
 MANIFEST_NAME = "manifest.json"
 FOLDER = "data"
@@ -74,9 +77,24 @@ def _collected(options: CollectOptions, output: Path, missing: Sequence[CollectI
     """The manifest grows with each file, so that nothing is collected twice."""
     found: list[Collected] = []
     for item in missing:
-        task = CollectTask((item,), options.source, options.samples, str(output))
-        found += jobs.run(jobs.Job("collect", task, CollectResult), typer.echo).files
+        found.append(_stored(options, output, item) if options.source == STORE else _played(options, output, item))
         _note(output, {item.archetype: _entry(item, found[-1], options)} if found[-1].samples else {})
+    return found
+
+
+def _played(options: CollectOptions, output: Path, item: CollectItem) -> Collected:
+    task = CollectTask((item,), options.source, options.samples, str(output))
+    return jobs.run(jobs.Job("collect", task, CollectResult), typer.echo).files[0]
+
+
+def _stored(options: CollectOptions, output: Path, item: CollectItem) -> Collected:
+    target, store = f"{item.archetype}/{MODEL_TYPE}", StoreOptions(options.run_dir, options.config, None)
+    found = collect_stored(store, target, options.samples, output)
+    note = f", {found.left_out} rows left out" if found.left_out else ""
+    if found.samples:
+        typer.echo(f"{item.archetype}: {found.samples:,} samples -> {output / f'{item.archetype}.npz'}{note}")
+    else:
+        typer.echo(f"{item.archetype}: the store has no experience of {target}{note}")
     return found
 
 
@@ -94,7 +112,7 @@ def _entry(item: CollectItem, found: Collected, options: CollectOptions) -> dict
 
 
 def _is_there(output: Path, entry: Mapping[str, Json] | None, item: CollectItem, options: CollectOptions) -> bool:
-    """A database that had too little may have more by now."""
+    """A store that had too little may have more by now."""
     if entry is None:
         return False
     wanted = {"source": options.source, "asked": options.samples, "seed": item.seed, "level": item.level}

@@ -49,6 +49,7 @@ from supervisor.search.policy import Proposer
 from supervisor.search.projector import Projector
 from supervisor.search.setup import Setup, load_setup
 from supervisor.signals import Signals, StopAsked
+from supervisor.storekeeper import Storekeeper
 from supervisor.versions import changed_versions, library_versions
 
 HISTORY_LOST = "history_lost"
@@ -141,7 +142,9 @@ class _Run:
         parts, delivery = self._parts(identity, memory, settings, observer)
         self._forget_old_consoles()
         endpoint = self._endpoint(settings, observer)
-        hurried = True
+        hurried, storekeeper = True, None
+        if not self._options.requests_only:
+            storekeeper = Storekeeper(self._run_dir, settings.experience, identity.run_id, self._events.write)
         try:
             self._notifier.starting("recovering: bringing what others read up to date")
             log = Log(self._run_dir, memory.state.chain)
@@ -149,9 +152,11 @@ class _Run:
             if any(note.event == HISTORY_LOST for note in recovered.notes):
                 committer.snapshot()  # what was adopted stands nowhere else
             lessons = None if self._options.requests_only else self._lessons(settings, identity)
-            supervisor = Supervisor(parts, memory, committer, self._signals, lessons)
+            supervisor = Supervisor(parts, memory, committer, self._signals, lessons, storekeeper)
             hurried = supervisor.run(self._options.requests_only)
         finally:
+            if storekeeper is not None:
+                storekeeper.close()
             parts.executor.close()
             parts.proposer.close()
             parts.projections.close(hurried)

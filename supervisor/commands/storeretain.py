@@ -10,7 +10,7 @@ import typer
 from supervisor.commands.store import opened
 from supervisor.commands.storeoptions import StoreOptions
 from supervisor.experience.keeping.cold import day_name
-from supervisor.experience.keeping.retention import FOLDER, Kept, Retention
+from supervisor.experience.keeping.retention import FOLDER, Retention
 from supervisor.experience.keeping.rules import Ages, Step
 
 
@@ -35,7 +35,7 @@ def retain(options: RetainOptions, now_us: int) -> int:
             typer.echo("\n".join(_planned(retention.plan(now_us))))
             return 0
         kept = retention.run(now_us)
-    typer.echo(_said(kept, str(folder)))
+    typer.echo(kept.said(str(folder)))
     for note in kept.notes:
         typer.echo(note, err=True)
     return int(bool(kept.notes))
@@ -44,10 +44,3 @@ def retain(options: RetainOptions, now_us: int) -> int:
 def _planned(steps: Sequence[Step]) -> list[str]:
     lines = [f"{step.fate.value}  {day_name(step.span)}  {step.rows:>10} rows of {step.span.target}" for step in steps]
     return lines or ["nothing is old enough, or read by everybody who reads"]
-
-
-def _said(kept: Kept, folder: str) -> str:
-    return (
-        f"{kept.cold_rows} rows moved to {kept.written_files} files in {folder}, {kept.gone_rows} rows and"
-        f" {kept.dropped_files} files removed, {kept.forgotten} names of parcels and rows in quarantine forgotten"
-    )

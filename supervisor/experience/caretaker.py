@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from supervisor.errors import TryAgainError
 from supervisor.experience.finding import Finding
 from supervisor.experience.rows import MICROSECONDS, Experiences
 from supervisor.experience.store import Position
@@ -47,6 +49,10 @@ class Span:
     upto: Position
 
 
+class BusyError(TryAgainError):
+    """Another retention is at work."""
+
+
 class Caretaker(Protocol):
     """One connection's; not for several threads at once. Every method raises StoreDownError."""
 
@@ -61,9 +67,16 @@ class Caretaker(Protocol):
     def read(self, span: Span) -> Iterator[Experiences]:
         """Its rows in order, a few thousand at a time, each block of one width."""
 
-    def remove(self, span: Span, batch_rows: int) -> Iterator[int]:
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep others from removing rows of the store meanwhile, from whatever folder. Raises BusyError where one does
+        already."""
+
+    def remove(self, span: Span, batch_rows: int, reading_since_us: int) -> Iterator[int]:
         """Its rows in order, so many in a transaction at most; the number of each transaction that is durable. Nothing
-        is removed but by taking the next one."""
+        is removed but by taking the next one.
+
+        It ends before rows that a reader has still to read who was seen since then: nobody can note a place between
+        that look and the removal."""
 
     def forget(self, before_us: int, batch_rows: int) -> Iterator[int]:
         """The same for names of parcels and rows in quarantine."""

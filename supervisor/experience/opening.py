@@ -35,25 +35,26 @@ def sqlite_path(url: str | None, run_dir: Path) -> Path:
     return Path(url[len(SQLITE) :])
 
 
-def open_store(url: str | None, run_dir: Path) -> ExperienceStore:
-    """The store, ready to write and read. An SQLite file is made where there is none; a database is not.
+def open_store(url: str | None, run_dir: Path, statement_s: float | None = None) -> ExperienceStore:
+    """The store, ready to write and read. An SQLite file is made where there is none; a database is not, and gives up a
+    statement that takes longer than `statement_s`.
 
     Raises UsageError, StoreDownError, NotInitialisedError, DamagedStateError.
     """
     if url is not None and is_postgres(url):
         from supervisor.experience.postgres.store import open_postgres
 
-        return open_postgres(url)
+        return open_postgres(url) if statement_s is None else open_postgres(url, statement_s)
     from supervisor.experience.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(url, run_dir))
 
 
-def open_if_there(url: str | None, run_dir: Path) -> ExperienceStore | None:
+def open_if_there(url: str | None, run_dir: Path, statement_s: float | None = None) -> ExperienceStore | None:
     """The same; None where no address is given and nothing was ever stored in the run folder."""
     if url is None and not (run_dir / DEFAULT_NAME).exists():
         return None
-    return open_store(url, run_dir)
+    return open_store(url, run_dir, statement_s)
 
 
 def caretaker_of(store: ExperienceStore) -> Caretaker:

@@ -9,8 +9,11 @@ import numpy as np
 import psycopg
 import pytest
 
+from supervisor.experience.opening import URL_VARIABLE
+from supervisor.experience.sqlite.store import SqliteStore
 from supervisor.journal import durable
 from tests.support.command_line import call, process
+from tests.support.experiences import experiences, write
 from tests.support.postgres import server
 
 pytestmark = pytest.mark.usefixtures("inline_jobs")
@@ -96,18 +99,57 @@ def test_it_works_in_a_process_of_its_own(tmp_path):
         ((), "--all"),
         (("--all", "--source", "dreams"), "there are traditional, synthetic, database"),
         (("--archetypes", "bard"), "'bard': no such name"),
-        (("--all", "--source", "database"), "INCUMBENT_DATABASE_URL"),
     ],
 )
-def test_what_does_not_exist_is_refused(tmp_path, monkeypatch, flags, said):
-    monkeypatch.delenv("INCUMBENT_DATABASE_URL", raising=False)
+def test_what_does_not_exist_is_refused(tmp_path, flags, said):
     answer = collect(tmp_path, *flags)
     assert answer.code == 2
     assert said in answer.err
 
 
+def test_where_no_store_is_exit_code_5_says_what_names_one(tmp_path):
+    answer = collect(tmp_path, "--archetypes", "mage", "--source", "database")
+    assert answer.code == 5
+    assert "no store is there" in answer.err
+    assert URL_VARIABLE in answer.err
+
+
+def test_the_former_name_of_the_address_is_refused_with_the_present_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("INCUMBENT_DATABASE_URL", f"postgresql://me@/x?host={tmp_path}")
+    answer = collect(tmp_path, "--archetypes", "mage", "--source", "database")
+    assert answer.code == 2
+    assert f"INCUMBENT_DATABASE_URL is called {URL_VARIABLE} now" in answer.err
+    assert collect(tmp_path, "--archetypes", "mage", *SMALL).code == 0
+    monkeypatch.setenv(URL_VARIABLE, f"sqlite:///{tmp_path}/experiences.db")
+    SqliteStore(tmp_path / "experiences.db").close()
+    assert collect(tmp_path, "--archetypes", "tank", "--source", "database").code == 1
+
+
+def test_the_run_folders_own_store_is_a_source_and_what_it_has_not_enough_of_is_collected_again(tmp_path):
+    rows = experiences(300, width=64)
+    rows.rewards[4] = np.inf
+    store = SqliteStore(tmp_path / "experiences.db")
+    flags = ("collect", "--run-dir", str(tmp_path), "--archetypes", "mage", "--source", "database")
+    assert "the store has no experience of mage/combat_dqn" in call(*flags).out
+    write(store, rows)
+    write(store, experiences(5, width=64, controls=2, first=1000), "mage/soft_actor_critic")
+    for samples, kept, out in ((299, 299, "1 rows left out"), (299, 299, "is there as asked for"), (3, 3, "3 samples")):
+        answer = call(*flags, "--samples-per-archetype", str(samples))
+        assert (answer.code, out in answer.out) == (0, True), answer
+        assert len(data(tmp_path / "data", "mage")["rewards"]) == kept
+    write(store, experiences(7, width=8))
+    store.close()
+    answer = call(*flags, "--samples-per-archetype", "1000")
+    assert "299 samples" in answer.out
+    assert "8 rows left out" in answer.out
+    found = data(tmp_path / "data", "mage")
+    assert (found["states"] == np.delete(rows.states, 4, axis=0)).all()
+    assert (found["actions"] == np.delete(rows.actions, 4)).all()
+    assert found["actions"].dtype == np.int64
+
+
 def test_a_database_that_does_not_answer_is_exit_code_5_without_its_password(tmp_path, monkeypatch):
-    monkeypatch.setenv("INCUMBENT_DATABASE_URL", f"postgresql://me:secret@/x?host={tmp_path}")
+    monkeypatch.setenv(URL_VARIABLE, f"postgresql://me:secret@/x?host={tmp_path}")
     answer = collect(tmp_path / "out", "--archetypes", "mage", "--source", "database")
     assert answer.code == 5
     assert "see that it runs" in answer.err
@@ -123,7 +165,7 @@ def address():
 class TestFromPostgreSQL:
     @pytest.fixture
     def table(self, address, monkeypatch):
-        monkeypatch.setenv("INCUMBENT_DATABASE_URL", address)
+        monkeypatch.setenv(URL_VARIABLE, address)
         with psycopg.connect(address, autocommit=True) as connection:
             connection.execute("DROP TABLE IF EXISTS ml_experience_replay")
             yield connection
@@ -142,7 +184,11 @@ class TestFromPostgreSQL:
 
     @pytest.mark.parametrize(
         ("kind", "convert"),
-        [("bytea", lambda row: row.tobytes()), ("real[]", lambda row: row.tolist())],
+        [
+            ("bytea", lambda row: row.tobytes()),
+            ("real[]", lambda row: row.tolist()),
+            ("text", lambda row: json.dumps(row.tolist())),
+        ],
     )
     def test_experience_is_read_in_order_and_rows_that_are_none_are_counted(self, table, tmp_path, kind, convert):
         states = self.fill(table, kind, convert)
@@ -162,4 +208,4 @@ class TestFromPostgreSQL:
         assert (answer.code, "no table ml_experience_replay" in answer.err) == (5, True)
         table.execute("CREATE TABLE ml_experience_replay (archetype text)")
         answer = collect(tmp_path, "--archetypes", "mage", "--source", "database")
-        assert (answer.code, "the columns state" in answer.err) == (5, True)
+        assert (answer.code, "lacks id, state" in answer.err) == (5, True)

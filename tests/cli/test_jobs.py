@@ -8,9 +8,10 @@ import pytest
 
 from supervisor.commands.jobs import Job, run, run_together
 from supervisor.errors import TryAgainError, UsageError
-from supervisor.tasks import CollectItem, CollectResult, CollectTask
+from supervisor.tasks import CollectItem, CollectResult, CollectTask, RewardsResults, RewardsTask, RewardsTasks
 
 COLLECT = CollectTask((CollectItem("mage", 1, 5),), "traditional", 50, "")
+REFUSED = Job("rewards", RewardsTasks((RewardsTask("mage", 1, {}, 5, 0, data="/no/such/file"),)), RewardsResults)
 
 
 def test_results_come_in_order_and_progress_is_heard(tmp_path):
@@ -25,20 +26,17 @@ def test_results_come_in_order_and_progress_is_heard(tmp_path):
     assert sorted(line.split(":")[0] for line in said) == ["mage", "tank"]
 
 
-def test_an_error_for_the_operator_keeps_its_class_and_a_crash_says_try_again(monkeypatch, tmp_path):
-    monkeypatch.delenv("INCUMBENT_DATABASE_URL", raising=False)
-    with pytest.raises(UsageError, match="INCUMBENT_DATABASE_URL is not set"):
-        run(Job("collect", replace(COLLECT, source="database"), CollectResult), print)
+def test_an_error_for_the_operator_keeps_its_class_and_a_crash_says_try_again(tmp_path):
+    with pytest.raises(UsageError, match="not a file that incumbent collect wrote"):
+        run(REFUSED, print)
     with pytest.raises(TryAgainError, match="No such file or directory"):
         run(Job("collect", replace(COLLECT, output=str(tmp_path / "none")), CollectResult), print)
     with pytest.raises(TryAgainError, match="No module named"):
         run(Job("nothing", COLLECT, CollectResult), print)
 
 
-def test_where_one_fails_the_others_are_ended(monkeypatch, tmp_path):
+def test_where_one_fails_the_others_are_ended(tmp_path):
     """The other one would take days."""
-    monkeypatch.delenv("INCUMBENT_DATABASE_URL", raising=False)
     long = replace(COLLECT, samples=10**12, output=str(tmp_path))
-    wrong = replace(COLLECT, source="database")
     with pytest.raises(UsageError):
-        run_together([Job("collect", task, CollectResult) for task in (long, wrong)], print)
+        run_together([Job("collect", long, CollectResult), REFUSED], print)

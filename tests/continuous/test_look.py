@@ -10,6 +10,7 @@ from supervisor.config.continuous import ContinuousSettings
 from supervisor.contract import Interface, Version
 from supervisor.experience.sqlite.store import SqliteStore
 from supervisor.experience.store import BEGINNING, Parcel, Position, Selection
+from supervisor.horizon import Horizon
 from supervisor.lessons import Lessons
 from supervisor.look import DAY_US, askings, can_learn, look, width_of
 from supervisor.state import State, TargetState
@@ -43,7 +44,7 @@ def store(tmp_path):
 
 
 def lessons(store, settings=SMALL, known=None, cycle=1, now_us=NOW_US):
-    return look(store, askings(known or state(), pupils(), cycle), settings, cycle, "run", now_us)
+    return look(store, askings(known or state(), pupils(), cycle), settings, cycle, "run", now_us, Horizon())
 
 
 def test_a_state_is_as_wide_as_all_inputs_together_and_without_weights_nothing_can_go_on():
@@ -99,6 +100,15 @@ def test_old_rows_poor_rows_and_rows_of_another_model_are_none_to_learn_from(sto
     assert lesson.rows + lesson.old_rows == store.count(selection, BEGINNING, Position.parse(lesson.upto)) > 300
 
 
+def test_rows_that_are_too_old_to_learn_from_are_not_kept_for_the_reader(store):
+    rows = numbered(500)
+    write(store, replace(rows, times=rows.times - 8 * DAY_US), B)
+    write(store, numbered(200, 500), B)
+    (lesson,) = lessons(store)
+    assert (lesson.since, lesson.after, lesson.rows, lesson.old_rows) == ("0:500", "0:500", 200, 0)
+    assert [str(reader.position) for reader in store.readers()] == ["0:500"]
+
+
 def test_a_store_in_anothers_place_is_learnt_from_its_beginning(store):
     write(store, numbered(200), B)
     for place in ("0:100000", "812:7"):
@@ -141,10 +151,13 @@ def test_after_lessons_that_took_long_the_search_has_a_whole_interval(tmp_path, 
     before = state()
     assert lessons_.next(before, before, []) is None  # it looks
     wait_for("a lesson", lambda: lessons_.next(before, before, []) is not None)
+    [(target, since)] = lessons_.reading(before, []).items()
+    assert (target, since) == (B, "0:0")
     clock[0] = 10 * settings.check_interval_s
     after = state(looked="0:200")
     after = replace(after, targets={**after.targets, B: replace(after.target(B), cycle=1)})
     assert lessons_.next(after, after, []) is None
+    assert lessons_.reading(after, []) == {}
     assert (lessons_._looking is not None) == looks_at_once
     clock[0] += settings.check_interval_s
     lessons_.next(after, after, [])

@@ -49,11 +49,19 @@ LAYERS = (
         "supervisor.model_files",
         "supervisor.intake",
         "supervisor.parts",
+        "supervisor.horizon",
         "supervisor.look",
         "supervisor.silence",
         "supervisor.putting_off",
     ),
-    ("supervisor.admitting", "supervisor.grouping", "supervisor.lessons", "supervisor.proposing"),
+    (
+        "supervisor.admitting",
+        "supervisor.grouping",
+        "supervisor.lessons",
+        "supervisor.proposing",
+        "supervisor.storekeeper",
+        "supervisor.storekeeping",
+    ),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),
     (
         "supervisor.commands",
@@ -167,7 +175,7 @@ def test_no_file_is_over_400_lines():
 
 
 def test_a_run_loads_neither_the_model_runtime_nor_the_web_server():
-    unwanted = ("onnxruntime", "starlette", "uvicorn", "torch")
+    unwanted = ("onnxruntime", "starlette", "uvicorn", "torch", "pyarrow", "psycopg")
     code = f"import supervisor.commands.run, sys; print([name for name in {unwanted} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"[]\n"
 

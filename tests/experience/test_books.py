@@ -27,6 +27,10 @@ class TestSqliteBooks(BooksConformance):
         opened.close()
 
     @pytest.fixture
+    def another(self, tmp_path):
+        return lambda: SqliteStore(tmp_path / "experiences.db")
+
+    @pytest.fixture
     def rows(self, store):
         return lambda select: store.connection.execute(select).fetchall()
 
@@ -109,11 +113,19 @@ def new_store():
 
 class TestPostgresBooks(BooksConformance):
     @pytest.fixture
-    def store(self, new_store):
+    def address(self, new_store):
         with new_store() as address:
-            opened = open_postgres(address)
-            yield opened
-            opened.close()
+            yield address
+
+    @pytest.fixture
+    def store(self, address):
+        opened = open_postgres(address)
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def another(self, address):
+        return lambda: open_postgres(address)
 
     @pytest.fixture
     def rows(self, store):

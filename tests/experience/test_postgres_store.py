@@ -11,8 +11,10 @@ import traceback
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from supervisor.errors import DamagedStateError, IncumbentError, UsageError
+from supervisor.experience.postgres import store as postgres_store
 from supervisor.experience.postgres.address import Address
 from supervisor.experience.postgres.async_reader import AsyncPostgresReader
 from supervisor.experience.postgres.connection import told
@@ -441,6 +443,21 @@ def test_reading_a_target_goes_by_the_index_without_sorting(store, url):
     assert "Index Scan using ml_experience_replay_target" in plan
     assert "Sort" not in plan
     assert "ROW(txid, id) > ROW" in plan.split("Index Cond", 1)[1].splitlines()[0]
+
+
+def test_a_position_is_found_by_the_index_without_sorting(store, monkeypatch):
+    write(store, experiences(3000, width=4))
+    asked, made = [], postgres_store.filled
+    monkeypatch.setattr(
+        postgres_store, "filled", lambda *given, **parts: asked.append(made(*given, **parts)) or asked[-1]
+    )
+    newest = store.newest(Selection(TARGET, since_us=NOON_US, width=4))
+    store.nth(Selection(TARGET), BEGINNING, newest, 7)
+    for statement in asked:
+        plan = "\n".join(row[0] for row in store.connection.execute(sql.SQL("EXPLAIN ") + statement))
+        assert "using ml_experience_replay_target" in plan
+        assert "Sort" not in plan
+    assert len(asked) == 2
 
 
 def test_widths_that_change_after_many_rows_are_noticed_too(store):

@@ -10,7 +10,7 @@ import pytest
 from supervisor.experience.opening import caretaker_of
 from supervisor.experience.postgres import partitions
 from supervisor.experience.postgres.store import open_postgres
-from supervisor.experience.store import BEGINNING, Selection
+from supervisor.experience.store import BEGINNING, Reader, Selection
 from tests.support.caretaker_conformance import NOW_US, CaretakerConformance, played, retention
 from tests.support.experiences import OTHER, TARGET, numbers, read, write
 from tests.support.postgres import stores
@@ -39,6 +39,9 @@ class OnPostgres(CaretakerConformance):
         yield open_one
         for one in opened:
             one.close()
+
+    def be_impatient(self, store):
+        store.connection.execute("SET lock_timeout = '10ms'")
 
     def put_at(self, store, places, rows):
         before = store.newest(Selection(TARGET)) or BEGINNING
@@ -83,9 +86,9 @@ class TestPartitionedLayout(OnPostgres):
         write(store, played(30, 9))
         write(store, played(30, 10))
         write(store, played(5, 10, 100), OTHER)
-        assert list(caretaker_of(store).remove(self.day(9), 10)) == [30]
+        assert list(caretaker_of(store).remove(self.day(9), 10, 0)) == [30]
         assert len(parts()) == 1
-        removal = caretaker_of(store).remove(self.day(10), 10)
+        removal = caretaker_of(store).remove(self.day(10), 10, 0)
         assert list(removal) == [10, 10, 10]
         assert retention(store, folder).run(NOW_US).cold_rows == 5
         assert parts() == []
@@ -93,8 +96,16 @@ class TestPartitionedLayout(OnPostgres):
     def test_a_day_with_rows_that_stay_is_not_dropped(self, store, parts):
         write(store, played(30, 9))
         places = [page.last for page in read(store, batch_rows=1)]
-        assert list(caretaker_of(store).remove(self.day(9, upto=places[19]), 100)) == [20]
+        assert list(caretaker_of(store).remove(self.day(9, upto=places[19]), 100, 0)) == [20]
         assert numbers(read(store)) == list(range(20, 30))
+        assert len(parts()) == 2
+
+    def test_a_day_that_somebody_has_still_to_read_is_not_dropped(self, store, parts):
+        write(store, played(30, 9))
+        places = [page.last for page in read(store, batch_rows=1)]
+        store.note_reader(Reader("run", TARGET, places[12], NOW_US))
+        assert list(caretaker_of(store).remove(self.day(9), 10, NOW_US)) == [10]
+        assert numbers(read(store)) == list(range(10, 30))
         assert len(parts()) == 2
 
     def test_a_day_that_somebody_holds_is_removed_row_by_row(self, store, another, parts):
@@ -102,7 +113,7 @@ class TestPartitionedLayout(OnPostgres):
         holder = another().connection
         with holder.transaction():
             holder.execute("SELECT count(*) FROM ml_experience_replay")
-            assert list(caretaker_of(store).remove(self.day(9), 10)) == [10, 10, 10]
+            assert list(caretaker_of(store).remove(self.day(9), 10, 0)) == [10, 10, 10]
         assert len(parts()) == 2
 
     def test_stopped_anywhere_days_of_their_own_are_neither_lost_nor_there_twice(

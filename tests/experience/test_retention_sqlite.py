@@ -51,6 +51,9 @@ class TestSqliteCaretaker(CaretakerConformance):
         for one in opened:
             one.close()
 
+    def be_impatient(self, store):
+        store.connection.execute("PRAGMA busy_timeout = 10")
+
     def put_at(self, store, places, rows):
         statement = f"INSERT INTO ml_experience_replay (id, {COLUMNS}) SELECT ?, {COLUMNS} FROM ml_experience_replay"
         before = store.newest(Selection(TARGET)) or BEGINNING

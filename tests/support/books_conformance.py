@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import json
+import threading
 
 import pytest
 
@@ -31,6 +34,11 @@ class BooksConformance:
 
     @pytest.fixture
     def rows(self, store):
+        raise NotImplementedError
+
+    @pytest.fixture
+    def another(self):
+        """Opens a further view of the same store, for another thread."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -88,6 +96,41 @@ class BooksConformance:
         assert books.last("run") == 0
         books.write(taught(7))
         assert (books.last("run"), books.last("other")) == (7, 0)
+
+    def test_two_runs_that_promote_a_version_of_one_target_at_the_same_instant_follow_one_another(
+        self, books, another, rows
+    ):
+        lines, together = 25, threading.Barrier(2)
+
+        def write(run_id):
+            with contextlib.closing(another()) as store:
+                for number in range(1, lines + 1):
+                    together.wait(timeout=60)
+                    books_of(store).write(taught(number, run_id=run_id))
+
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            for end in [threads.submit(write, run_id) for run_id in ("run", "other")]:
+                end.result()
+        for table in ("ml_model_versions WHERE active", "ml_models WHERE is_deployed"):
+            assert rows(f"SELECT version FROM {table}") == [(f"v{lines:06d}",)]
+        assert (books.last("run"), books.last("other")) == (lines, lines)
+
+    def test_of_two_folders_that_claim_a_run_at_the_same_instant_one_gets_it(self, store, another):
+        together = threading.Barrier(2)
+
+        def claimed(folder_id):
+            found = set()
+            with contextlib.closing(another()) as store:
+                for number in range(25):
+                    together.wait(timeout=60)
+                    with contextlib.suppress(DamagedStateError):
+                        books_of(store).claim(f"run-{number}", folder_id, 5)
+                        found.add(number)
+            return found
+
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            one, two = (end.result() for end in [threads.submit(claimed, folder) for folder in ("one", "two")])
+        assert (one | two, one & two) == (set(range(25)), set())
 
     def test_of_two_copies_of_a_folder_one_may_write(self, books):
         books.claim("run", "one", 5)

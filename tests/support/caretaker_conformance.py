@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from supervisor.errors import TryAgainError
-from supervisor.experience.caretaker import DAY_US, HOUR_US, Day, Span
+from supervisor.experience.caretaker import DAY_US, HOUR_US, BusyError, Day, Span
 from supervisor.experience.keeping.retention import Kept, Retention
 from supervisor.experience.keeping.rules import Ages
 from supervisor.experience.opening import caretaker_of
 from supervisor.experience.rows import Experiences
-from supervisor.experience.store import BEGINNING, Parcel, Position, Reader, Refused, Selection
+from supervisor.experience.store import BEGINNING, Parcel, Position, Reader, Refused, Selection, StoreDownError
 from supervisor.experience.transport.importing import checked, imported
 from supervisor.experience.transport.source import chunks
 from supervisor.journal import durable
@@ -106,7 +106,7 @@ class CaretakerConformance:
         write(store, played(5, 8, 100))
         write(store, played(5, 9, 200), OTHER)
         places = [page.last for page in read(store, batch_rows=1)]
-        removal = caretaker.remove(self.day(9, upto=places[22]), 10)
+        removal = caretaker.remove(self.day(9, upto=places[22]), 10, 0)
         assert next(removal) == 10
         assert numbers(read(store))[:3] == [10, 11, 12]
         assert list(removal) == [10, 3]
@@ -258,7 +258,7 @@ class CaretakerConformance:
         monkeypatch.setattr(durable, "failpoint", None)
         places = [page.last for page in read(store, batch_rows=1)]
         assert len(places) == 10
-        list(caretaker_of(store).remove(self.day(9), 100))
+        list(caretaker_of(store).remove(self.day(9), 100, 0))
         self.put_at(store, places[:10], played(10, 9, 500))
         done = retention(store, folder, ages=Ages(60, 50)).run(NOW_US)
         assert "stay in the store" in done.notes[0]
@@ -280,6 +280,60 @@ class CaretakerConformance:
                 retention(other, folder).run(NOW_US)
 
         assert retention(store, folder, rest=rest).run(NOW_US).cold_rows == 20
+
+    def test_two_retentions_of_one_store_do_not_work_at_once_whatever_their_folders(self, store, another, folder):
+        write(store, played(20, 9))
+        other = another()
+
+        def rest(_: float) -> None:
+            with pytest.raises(BusyError, match="another retention"):
+                retention(other, folder / "other").run(NOW_US)
+
+        assert retention(store, folder, rest=rest).run(NOW_US).cold_rows == 20
+        assert retention(other, folder / "other").run(NOW_US) == Kept()
+
+    @pytest.mark.parametrize(("days_ago", "filed", "stay"), [(9, list(range(30)), [10, 10]), (40, [], [10, 12])])
+    def test_rows_that_somebody_begins_to_read_while_they_are_removed_stay_until_they_are_read(
+        self, store, another, folder, days_ago, filed, stay
+    ):
+        write(store, played(30, days_ago))
+        places, reading = [page.last for page in read(store, batch_rows=1)], another()
+
+        def rest(_: float) -> None:
+            if not reading.readers():
+                reading.note_reader(Reader("run", TARGET, places[11], NOW_US))
+
+        retention(store, folder, rest=rest, batch_rows=5).run(NOW_US)
+        for first in stay:
+            assert numbers(read(store)) == list(range(first, 30))
+            assert in_files(folder) == filed
+            retention(store, folder, batch_rows=20).run(NOW_US)
+        reading.note_reader(Reader("run", TARGET, places[29], NOW_US))
+        retention(store, folder).run(NOW_US)
+        assert (read(store), in_files(folder)) == ([], filed)
+
+    def test_nobody_notes_a_place_between_the_last_look_at_the_readers_and_the_removal(
+        self, store, another, monkeypatch
+    ):
+        write(store, played(10, 9))
+        caretaker, other, refused = caretaker_of(store), another(), []
+        self.be_impatient(other)
+        look = caretaker._is_read
+
+        def then_note(*asked):
+            found = look(*asked)
+            with pytest.raises(StoreDownError):
+                other.note_reader(Reader("run", TARGET, BEGINNING, NOW_US))
+            refused.append(True)
+            return found
+
+        monkeypatch.setattr(caretaker, "_is_read", then_note)
+        assert list(caretaker.remove(self.day(9), 10, 0)) == [10]
+        assert refused == [True]
+
+    def be_impatient(self, store) -> None:
+        """It does not wait for others for longer than a moment."""
+        raise NotImplementedError
 
     def test_a_plan_changes_nothing(self, store, folder):
         write(store, played(20, 9))

@@ -33,6 +33,7 @@ from supervisor.search.space import Parameter, Space
 from supervisor.search.target import TargetDefinition
 from supervisor.signals import Signals
 from supervisor.state import State
+from supervisor.storekeeper import Storekeeper
 from tests.support.inline_executor import InlineExecutor
 from trainers import worker
 
@@ -109,6 +110,7 @@ class SmallRun:
         one_cycle: bool = False,
         overload: Callable[[], str] = lambda: "",
         measured: Measured = lambda turn: None,
+        storekeeper: Storekeeper | None = None,
     ) -> State:
         """One start, up to this many iterations. An `executor` that is given stays open."""
         self.run_dir.mkdir(exist_ok=True)
@@ -148,7 +150,7 @@ class SmallRun:
         try:
             committer = Committer(parts, memory, Log(self.run_dir, memory.state.chain))
             lessons = self._lessons(settings, events, one_cycle) if self.learns else None
-            Supervisor(parts, memory, committer, taken, lessons).run(requests_only)
+            Supervisor(parts, memory, committer, taken, lessons, storekeeper).run(requests_only)
         finally:
             if executor is None:
                 parts.executor.close()

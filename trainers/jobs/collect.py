@@ -1,42 +1,28 @@
-"""Experience as files: (state, action, reward, next state, done), fight after fight, of one archetype each."""
+"""Experience of fights as files, fight after fight, of one archetype each."""
 
 from __future__ import annotations
 
-import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from supervisor.experience.transport.samples import KINDS, Arrays, encoded
 from supervisor.journal import durable
 from supervisor.tasks import Collected, CollectItem, CollectResult, CollectTask
-from trainers.arena.arena import ACTION_COUNT, OBSERVATION_WIDTH, Arena
-from trainers.jobs import database
+from trainers.arena.arena import ACTION_COUNT, Arena
 from trainers.jobs.job import main, say
 
 FIGHTS = 64
 """Played side by side."""
 
-KINDS: Mapping[str, Any] = {
-    "states": np.float32,
-    "actions": np.int64,
-    "rewards": np.float32,
-    "next_states": np.float32,
-    "done": np.bool_,
-}
-
-Arrays = dict[str, NDArray[Any]]
 Choose = Callable[[Arena, int], NDArray[np.int64]]
 
 
 def work(task: CollectTask) -> CollectResult:
-    if task.source == "database":
-        with database.connected() as connection:
-            return CollectResult(tuple(_of_database(connection, item, task) for item in task.items))
     return CollectResult(tuple(_of_fights(item, task) for item in task.items))
 
 
@@ -77,34 +63,11 @@ def _block(item: CollectItem, first_seed: int, choose: Choose) -> Arrays:
     return {name: np.concatenate([tick[name] for tick in ticks])[order] for name in KINDS}
 
 
-def _of_database(connection: Any, item: CollectItem, task: CollectTask) -> Collected:
-    """As many experiences as are asked for, as long as there are some; rows that are none do not count."""
-    left_out = 0
-
-    def usable() -> Iterator[database.Row]:
-        nonlocal left_out
-        for row in database.rows_of(connection, item.archetype):
-            found = database.experience(row, OBSERVATION_WIDTH)
-            left_out += found is None
-            if found is not None:
-                yield found
-
-    rows = list(islice(usable(), task.samples))
-    if not rows:
-        say(f"{item.archetype}: the table has no experience of it")
-        return Collected(item.archetype, 0, "", left_out)
-    columns = dict(zip(KINDS, map(list, zip(*rows, strict=True)), strict=True))
-    return _written(item, task, {name: np.asarray(columns[name]) for name in KINDS}, left_out)
-
-
-def _written(item: CollectItem, task: CollectTask, arrays: Arrays, left_out: int = 0) -> Collected:
-    stream = io.BytesIO()
-    np.savez(stream, **{name: np.ascontiguousarray(array, KINDS[name]) for name, array in arrays.items()})  # type: ignore[arg-type]
-    path, data = Path(task.output) / f"{item.archetype}.npz", stream.getvalue()
+def _written(item: CollectItem, task: CollectTask, arrays: Arrays) -> Collected:
+    path, data = Path(task.output) / f"{item.archetype}.npz", encoded(arrays)
     durable.write_atomic(path, data)
-    note = f", {left_out} rows left out" if left_out else ""
-    say(f"{item.archetype}: {len(arrays['rewards']):,} samples -> {path}{note}")
-    return Collected(item.archetype, len(arrays["rewards"]), durable.sha256_bytes(data), left_out)
+    say(f"{item.archetype}: {len(arrays['rewards']):,} samples -> {path}")
+    return Collected(item.archetype, len(arrays["rewards"]), durable.sha256_bytes(data))
 
 
 if __name__ == "__main__":

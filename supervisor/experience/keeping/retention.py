@@ -13,8 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from supervisor.errors import TryAgainError
-from supervisor.experience.caretaker import DAY_US, Caretaker, Span
+from supervisor.experience.caretaker import DAY_US, BusyError, Caretaker, Span
 from supervisor.experience.keeping import cold, rules
 from supervisor.experience.keeping.manifest import ColdFile, Event, Manifest
 from supervisor.experience.keeping.rules import Ages, Fate, Step
@@ -38,6 +37,13 @@ class Kept:
     written_files: int = 0
     dropped_files: int = 0
     notes: tuple[str, ...] = ()
+
+    def said(self, folder: str) -> str:
+        """For people."""
+        return (
+            f"{self.cold_rows} rows moved to {self.written_files} files in {folder}, {self.gone_rows} rows and"
+            f" {self.dropped_files} files removed, {self.forgotten} names of parcels and rows in quarantine forgotten"
+        )
 
 
 @dataclass
@@ -64,48 +70,57 @@ class Retention:
         return found
 
     def run(self, now_us: int) -> Kept:
-        """Do it. Raises TryAgainError where another retention is at it, StoreDownError, DamagedStateError, UsageError,
+        """Do it. Raises BusyError where another retention is at it, StoreDownError, DamagedStateError, UsageError,
         OSError."""
         durable.make_folder(self.folder)
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise TryAgainError(f"{self.folder}: another retention is at work; wait for its end") from error
+            raise BusyError(f"{self.folder}: another retention is at work; wait for its end") from error
         try:
-            return self._run(now_us)
+            with self.caretaker.alone():
+                return self._run(now_us)
         finally:
             lock.release()
 
     def _run(self, now_us: int) -> Kept:
         manifest, kept = Manifest(self.folder), Kept()
         for file in manifest.unfinished():
-            kept = self._finish(manifest, file, kept)
-        for step in self.plan(now_us):
+            kept = self._finish(manifest, file, kept, now_us)
+        waiting = {(file.span.target, file.span.since_us) for file in manifest.unfinished()}
+        for step in sorted(
+            self.plan(now_us), key=lambda step: step.fate is Fate.COLD
+        ):  # room first: it needs no pyarrow
+            if (step.span.target, step.span.since_us) in waiting:
+                continue  # a file has them, and somebody has still to read them
             if step.fate is Fate.GONE:
-                kept = replace(kept, gone_rows=kept.gone_rows + self._removed(step.span))
+                kept = replace(kept, gone_rows=kept.gone_rows + self._removed(step.span, now_us))
                 continue
             written = cold.written(self.folder, manifest, self.caretaker, step.span)
             if written is not None:
-                kept = self._finish(manifest, written, replace(kept, written_files=kept.written_files + 1))
+                kept = self._finish(manifest, written, replace(kept, written_files=kept.written_files + 1), now_us)
         before_us = now_us - self.ages.retention_days * DAY_US
         forgotten = sum(self._slowly(self.caretaker.forget(before_us, self.batch_rows)))
         dropped = list(self._dropped(manifest, now_us))
         return replace(kept, forgotten=forgotten, dropped_files=len(dropped))
 
-    def _finish(self, manifest: Manifest, file: ColdFile, kept: Kept) -> Kept:
-        """Take a file's rows out of the store."""
+    def _finish(self, manifest: Manifest, file: ColdFile, kept: Kept, now_us: int) -> Kept:
+        """Take a file's rows out of the store; where a reader has come meanwhile, those that are left another time."""
         if not cold.holds_the_rest(self.folder, file, self.caretaker):
             manifest.note(file, Event.ABANDONED)
             note = f"{file.file} does not hold the store's rows of that day: they stay in the store"
             return replace(kept, notes=(*kept.notes, note))
-        rows = self._removed(file.span)
+        rows = self._removed(file.span, now_us)
+        kept = replace(kept, cold_rows=kept.cold_rows + rows)
+        if any(True for _ in self.caretaker.read(file.span)):
+            return kept
         self.caretaker.forget_parcels(CLIENT, file.sha256)  # the file may be brought back, more than once
         manifest.note(file, Event.REMOVED)
-        return replace(kept, cold_rows=kept.cold_rows + rows)
+        return kept
 
-    def _removed(self, span: Span) -> int:
-        return sum(self._slowly(self.caretaker.remove(span, self.batch_rows)))
+    def _removed(self, span: Span, now_us: int) -> int:
+        return sum(self._slowly(self.caretaker.remove(span, self.batch_rows, rules.reading_since_us(now_us))))
 
     def _slowly(self, batches: Iterator[int]) -> Iterator[int]:
         begin = time.monotonic()

@@ -41,12 +41,14 @@ class Step:
 
 def limit(target: str, newest: Position, readers: Iterable[Reader], now_us: int) -> Position:
     """The last position whose row may leave: that of the slowest who still reads the target, or all there is."""
-    reading = [
-        reader.position
-        for reader in readers
-        if reader.target == target and now_us - reader.seen_us <= READER_DAYS * DAY_US
-    ]
+    since_us = reading_since_us(now_us)
+    reading = [reader.position for reader in readers if reader.target == target and reader.seen_us >= since_us]
     return min([newest, *reading])
+
+
+def reading_since_us(now_us: int) -> int:
+    """Who was not seen since then is not waited for."""
+    return now_us - READER_DAYS * DAY_US
 
 
 def fate(begin_us: int, now_us: int, ages: Ages) -> Fate | None:

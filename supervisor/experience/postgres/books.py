@@ -11,6 +11,10 @@ from supervisor.experience.postgres.connection import told
 from supervisor.experience.postgres.named_sql import query
 from supervisor.experience.postgres.store import PostgresStore
 
+BOOKS = 0x626F6F6B73
+"""Of the database. Of two runs that put a version of one target into production the second would not see the first
+one's; SQLite's transactions follow one another anyway."""
+
 
 def postgres_books(store: PostgresStore) -> Books:
     """Through a store's connection."""
@@ -21,6 +25,7 @@ def postgres_books(store: PostgresStore) -> Books:
     @contextlib.contextmanager
     def whole() -> Iterator[None]:
         with told(store.address), store.connection.transaction():
+            run("one_at_a_time", (BOOKS,))
             yield
 
     return Books(run, whole)

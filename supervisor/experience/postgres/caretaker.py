@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg import errors, sql
+import psycopg
+from psycopg import Connection, errors, sql
 
 from supervisor.errors import UsageError
-from supervisor.experience.caretaker import DAY_US, HOUR_US, Day, Overview, Span, blocks_of_one_width
+from supervisor.experience.caretaker import DAY_US, HOUR_US, BusyError, Day, Overview, Span, blocks_of_one_width
 from supervisor.experience.finding import Finding
 from supervisor.experience.lag import lag_finding, lags
 from supervisor.experience.postgres.connection import told
@@ -22,6 +24,8 @@ from supervisor.experience.rows import MICROSECONDS, Experiences
 from supervisor.experience.store import BEGINNING, Position, StoreDownError
 
 READ_ROWS = 4096
+KEEPING = 0x6B656570696E67
+"""Of the database: one retention at a time."""
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
 """Who writes waits behind the lock that is waited for."""
 PLACE = 2
@@ -62,18 +66,44 @@ class PostgresCaretaker:
                 yield experiences_of([row[PLACE:] for row in rows[block]])
             after = Position(*rows[-1][:PLACE])
 
-    def remove(self, span: Span, batch_rows: int) -> Iterator[int]:
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """The lock ends with the connection, and so does the retention: its next statement fails."""
+        with told(self._store.address):
+            connection = self._store.connection
+            [(got,)] = connection.execute(query("keeping", "alone"), (KEEPING,)).fetchall()
+        if not got:
+            raise BusyError(f"{self._store.address.place}: another retention is at work; wait for its end")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                connection.execute(query("keeping", "not_alone"), (KEEPING,))
+
+    def remove(self, span: Span, batch_rows: int, reading_since_us: int) -> Iterator[int]:
         self._see_that_it_is_ours()
-        if dropped := self._dropped(span):
+        if dropped := self._dropped(span, reading_since_us):
             yield dropped
             return
-        after = BEGINNING
+        after, connection = BEGINNING, self._store.connection
         while found := self._rows("edge", *_values(span, after), batch_rows):
             edge = Position(*found[0])
-            yield self._gone("remove", *_values(replace(span, upto=edge), after))
+            with told(self._store.address), connection.transaction():
+                if self._is_read(connection, replace(span, upto=edge), reading_since_us):
+                    return
+                values = _values(replace(span, upto=edge), after)
+                gone = connection.execute(query("keeping", "remove"), values).rowcount
+            yield gone
             after = edge
 
-    def _dropped(self, span: Span) -> int:
+    def _is_read(self, connection: Connection[Any], span: Span, since_us: int) -> bool:
+        """Whether a reader is still before the span's end; until the transaction's end nobody notes a place."""
+        connection.execute(query("keeping", "hold_readers"))
+        values = (*span.target.split("/", 1), since_us, *span.upto)
+        [(slow,)] = connection.execute(query("keeping", "slow_readers"), values).fetchall()
+        return bool(slow)
+
+    def _dropped(self, span: Span, reading_since_us: int) -> int:
         """Rows of a day's own table, dropped as a whole where nothing else is in it; 0 where they are to be removed one
         by one. Who writes to that day waits for a moment, and who is written to for long is left alone."""
         found = self._rows("part_of_a_day", span.since_us, span.before_us)
@@ -85,7 +115,7 @@ class PostgresCaretaker:
             with told(self._store.address), connection.transaction():
                 connection.execute(LOCK_TIMEOUT)
                 connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(_name(part)))
-                if self._has_others(part, span):
+                if self._has_others(part, span) or self._is_read(connection, span, reading_since_us):
                     return 0
                 [(rows,)] = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(_name(part))).fetchall()
                 connection.execute(sql.SQL("DROP TABLE {}").format(_name(part)))

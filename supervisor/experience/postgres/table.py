@@ -155,8 +155,9 @@ class Table:
         return sql.SQL("id {} {}").format(sql.SQL(comparison), position.id)
 
     def order(self, descending: bool = False) -> sql.SQL:
-        columns = ("txid", "id") if self.has_txid else ("id",)
-        return sql.SQL(", ".join(f"{name} DESC" if descending else name for name in columns))
+        """By the columns themselves: a bare name would be what a query makes of the column, which no index serves."""
+        names = [f"{TABLE}.{name}" for name in (("txid", "id") if self.has_txid else ("id",))]
+        return sql.SQL(", ".join(f"{name} DESC" if descending else name for name in names))
 
     def final(self) -> sql.SQL:
         """Rows before which none can come any more. Without txid nobody knows."""

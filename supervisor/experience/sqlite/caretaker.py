@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from supervisor.experience.caretaker import DAY_US, HOUR_US, Day, Overview, Span, blocks_of_one_width
+from filelock import FileLock, Timeout
+
+from supervisor.experience.caretaker import DAY_US, HOUR_US, BusyError, Day, Overview, Span, blocks_of_one_width
 from supervisor.experience.finding import Finding
 from supervisor.experience.rows import Experiences
 from supervisor.experience.sqlite.connection import told, transaction
@@ -65,7 +68,20 @@ class SqliteCaretaker:
                 return
             after = rows[-1][0]
 
-    def remove(self, span: Span, batch_rows: int) -> Iterator[int]:
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        path = self._path.resolve()
+        lock = FileLock(path.with_name(f"{path.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BusyError(f"{self._path}: another retention is at work; wait for its end") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def remove(self, span: Span, batch_rows: int, reading_since_us: int) -> Iterator[int]:
         query = f"SELECT id FROM ml_experience_replay WHERE {SPAN} ORDER BY id LIMIT ?"  # noqa: S608
         after = 0
         while True:
@@ -74,9 +90,16 @@ class SqliteCaretaker:
                 if not ids:
                     return
                 with transaction(self._connection):
+                    if self._is_read(span.target, Position(0, ids[-1][0]), reading_since_us):
+                        return
                     self._connection.executemany("DELETE FROM ml_experience_replay WHERE id = ?", ids)
             yield len(ids)
             after = ids[-1][0]
+
+    def _is_read(self, target: str, upto: Position, since_us: int) -> bool:
+        query = """SELECT 1 FROM ml_experience_readers WHERE archetype = ? AND model_type = ? AND seen_at >= ?
+            AND (txid, row_id) < (?, ?)"""
+        return self._connection.execute(query, (*target.split("/", 1), since_us, *upto)).fetchone() is not None
 
     def forget(self, before_us: int, batch_rows: int) -> Iterator[int]:
         for statement in (

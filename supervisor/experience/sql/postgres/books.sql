@@ -1,4 +1,7 @@
 -- Parameters are positional, the same in both dialects; times are given as microseconds since 1970.
+-- name: one_at_a_time
+SELECT pg_advisory_xact_lock(%s)
+
 -- name: claim
 INSERT INTO ml_runs (run_id, folder_id, seen_at) VALUES (%s, %s, to_timestamp(%s::numeric / 1000000))
 ON CONFLICT (run_id) DO UPDATE SET seen_at = excluded.seen_at

@@ -51,6 +51,23 @@ WHERE archetype = %s AND model_type = %s
     AND "timestamp" >= to_timestamp(%s::numeric / 1000000) AND "timestamp" < to_timestamp(%s::numeric / 1000000)
     AND (txid, id) > (%s::xid8, %s) AND (txid, id) <= (%s::xid8, %s)
 
+-- name: alone
+SELECT pg_try_advisory_lock(%s)
+
+-- name: not_alone
+SELECT pg_advisory_unlock(%s)
+
+-- name: hold_readers
+-- Who notes a place waits until the rows are gone, and counts what is left.
+LOCK TABLE ml_experience_readers IN SHARE ROW EXCLUSIVE MODE
+
+-- name: slow_readers
+SELECT EXISTS (
+    SELECT 1 FROM ml_experience_readers
+    WHERE archetype = %s AND model_type = %s AND seen_at >= to_timestamp(%s::numeric / 1000000)
+        AND (txid, row_id) < (%s, %s)
+)
+
 -- name: forget_batches
 DELETE FROM ml_experience_batches WHERE (client, key) IN (
     SELECT client, key FROM ml_experience_batches WHERE stored_at < to_timestamp(%s::numeric / 1000000) LIMIT %s
