@@ -72,7 +72,9 @@ def copied(
 
         def copy(template: str) -> PostgresWorld:
             name = lasting.enter_context(database(server, template, where)).partition("?")[0].rpartition("/")[2]
-            return PostgresWorld(server, name, cable, small)
+            made = PostgresWorld(server, name, cable, small)
+            made.open().close()  # the server writes what it knows of a database when somebody first connects
+            return made
 
         yield copy
         cable.cut()

@@ -68,7 +68,8 @@ class SqliteWorld:
             "no database": Fault(self._replace, self._bring_back, reading=False, writing=False),
         }
         if self._disk is not None:
-            known["disk full"] = Fault(self._disk.fill, self._disk.make_room, reading=False)
+            # not sudden: whoever closes the file gives back what was written ahead of it, and so has some room again
+            known["disk full"] = Fault(self._disk.fill, self._disk.make_room, reading=False, sudden=False)
         return known
 
     def _hold_for_writing(self) -> None:
