@@ -117,9 +117,9 @@ class PostgresWorld:
     def open(self) -> ExperienceStore:
         return open_store(self.url, self._cable.folder)
 
-    def losing(self, request: bytes) -> Fault:
-        """The answer to the commit of such a request: it is done, and nobody hears of it."""
-        return Fault(lambda: self._cable.lose_the_answer_to(request, b"COMMIT"), self._cable.mend)
+    def losing(self, request: bytes, commit: bytes) -> Fault:
+        """The answer to what commits such a request: it is done, and nobody hears of it."""
+        return Fault(lambda: self._cable.lose_the_answer_to(request, commit), self._cable.mend)
 
     @property
     def faults(self) -> Mapping[str, Fault]:
