@@ -54,7 +54,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 def make_tables(connection: sqlite3.Connection, schema: int = 0) -> None:
     """What is missing from a schema on; the caller's transaction is not ended."""
-    connection.create_function("packed_cells", 11, packed_cells, deterministic=True)
+    connection.create_function("packed_cells", 11, packed_cells)
     for migration in migrations("sqlite"):
         if migration.number > schema:
             for statement in _statements(migration.sql):

@@ -141,7 +141,7 @@ class SqliteStore:
 def _rows(target: str, experiences: Experiences) -> Iterator[tuple[object, ...]]:
     """In the order of COLUMNS."""
     return zip(
-        *map(itertools.repeat, (*target.split("/", 1),)),
+        *map(itertools.repeat, target.split("/", 1)),
         experiences.times.tolist(),
         itertools.repeat(experiences.width),
         experiences.actions.tolist(),
