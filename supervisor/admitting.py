@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from supervisor.contract import Waiting
@@ -36,9 +36,12 @@ class Admitter:
             return Waiting.RESOURCES
         if self._gpu_hours_used:
             return Waiting.GPU_HOURS
-        if self._without_gpu_since_s:
-            return Waiting.GPU
         return Waiting.BACK_OFF if self._parts.clock.monotonic_s() < self._not_before_s else None
+
+    @property
+    def misses_gpu(self) -> bool:
+        """Whether a trial waits for one that is not there."""
+        return bool(self._without_gpu_since_s)
 
     def back_off(self, delay_s: float) -> None:
         """Nothing begins for so long."""
@@ -87,10 +90,12 @@ class Admitter:
         """Trials that share one GPU."""
         return at_once_on_one(self._parts.settings.run.workers, len(self._parts.machine().gpus))
 
-    def place_beside(self, flight: Flight, flights: Iterable[Flight]) -> Placement:
+    def place_beside(self, flight: Flight, flights: Collection[Flight]) -> Placement:
         """Where the budgets of the trials that run leave room for this one's; if nowhere, it waits until one ends, and
         for a GPU that is not there until it comes back."""
         at_once, workers = self.at_once, self._parts.settings.run.workers
+        waiting = {other.spec.iteration for other in flights if other.waits_for_process}
+        self._without_gpu_since_s = {own: at_s for own, at_s in self._without_gpu_since_s.items() if own in waiting}
         running = [
             Claim(share_of(other.spec.budget, at_once), other.device.gpu.index if other.device.gpu else None)
             for other in flights

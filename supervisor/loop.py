@@ -123,8 +123,9 @@ class Supervisor:
 
     def _tell(self, waiting: Waiting | None = None) -> None:
         """A turn is done: the service manager hears of it, and whoever measures the run, and where it stands."""
-        waiting = waiting or self._admitter.waiting or self._wants_experiences()
         running = [flight for flight in self._flights.values() if flight.handle is not None]
+        gpu = Waiting.GPU if self._admitter.misses_gpu and not running else None
+        waiting = waiting or self._admitter.waiting or gpu or self._wants_experiences()
         self._parts.notifier.turn(standing(self._memory.state, waiting))
         cycle, store_up = self._lessons.standing if self._lessons is not None else (0, True)
         devices = self._devices(running)

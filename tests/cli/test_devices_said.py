@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.execution.resource_note import read_note
+from supervisor.search.setup import load_setup
 from tests.support.command_line import NoopFolder, call, process
 from tests.support.gpu_target import SEEN_NAME, TAKE_NAME
 from tests.support.gpu_worlds import StandIn, build_library
@@ -42,7 +43,8 @@ def test_a_gpu_that_is_not_there_is_said_at_the_start_with_its_place_and_what_th
     folder: NoopFolder, stand_in: StandIn
 ) -> None:
     with_devices(folder, "  '*/noop': {device: cpu}\n  mage/noop: {device: cuda:2}\n  'mage/*': {device: cuda:7}\n")
-    refused = process("run", "--run-dir", str(folder.run_dir), *folder.flags, environ=seeing_both(stand_in))
+    flags = (*folder.flags, "--max-iterations", "1")
+    refused = process("run", "--run-dir", str(folder.run_dir), *flags, environ=seeing_both(stand_in))
     assert refused.code == 3
     assert refused.err.strip() == (
         f"{folder.config}:8:23: targets.mage/noop.device: there is no cuda:2: there are cuda:0 Card, cuda:1 Card;"
@@ -55,7 +57,7 @@ def test_where_there_is_no_gpu_at_all_that_is_said_and_a_command_that_trains_not
     folder: NoopFolder,
 ) -> None:
     with_devices(folder, "  '*/noop':\n    device: cuda:0\n")
-    refused = folder.call_with_config("run")
+    refused = folder.call_with_config("run", "--max-iterations", "1")
     assert refused.code == 3
     assert f"{folder.config}:8:13: targets.*/noop.device: there is no cuda:0: there is no GPU" in refused.err
     assert call("validate", str(folder.config)).code == 0  # which is true of every machine
@@ -71,11 +73,15 @@ def test_what_is_no_device_is_a_mistake_of_the_file(folder: NoopFolder, device: 
 
 
 def test_the_setting_is_shown_and_is_no_part_of_who_a_run_is(folder: NoopFolder) -> None:
+    before = load_setup(folder.config, {}, {})
     with_devices(folder, "  '*/noop': {device: cpu}\n")
     line = next(
         line for line in call("validate", "--show", str(folder.config)).out.splitlines() if "noop.device" in line
     )
     assert line.split() == ["targets.*/noop.device", "cpu", "file", f"{folder.config}:7:22"]
+    after = load_setup(folder.config, {}, {})
+    assert {target.device for target in after.targets.values()} == {"cpu"}
+    assert after.decides() == before.decides()
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ def test_the_first_takes_the_next_ones_with_it_as_far_as_a_group_goes(flights):
     assert group(flights[0], flights, size=1) == ()
 
 
+def test_what_trains_in_one_process_computes_on_one_device(tmp_path):
+    flights = [in_flight(tmp_path, number, device=on) for number, on in enumerate(("cpu", "cuda:1", "cpu"), start=1)]
+    assert group(flights[0], flights) == (3,)
+
+
 def test_those_in_a_group_wait_for_the_end_of_its_trainings_and_then_start_by_themselves(flights):
     leader = running(flights[0], (2, 3, 4))
     assert group(flights[1], flights) is None

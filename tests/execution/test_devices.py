@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.contract import Reason, TrialSpec, as_json, parse
+from supervisor.contract import Reason, TrialSpec, Waiting, as_json, parse
 from supervisor.execution.device import Card, Device, Machine, device_of, problem_of, starts_over
 from supervisor.execution.room import GpuRoom, Room, fits
 from supervisor.flight import Flight
@@ -192,7 +192,7 @@ def test_where_it_computes_changes_nothing_else_in_a_line_and_stands_beside_it(t
 
 def test_a_gpu_that_is_not_there_is_waited_for_and_others_go_on_meanwhile(tmp_path):
     run = run_with(tmp_path, {"aggressive/noop": "cuda:0", "mage/noop": "cpu"})
-    gpus, started = Gpus(), []
+    gpus, started, waits = Gpus(), [], []
 
     class Watching(InlineExecutor):
         """Brings the GPU back once a trial has started that does without it."""
@@ -202,6 +202,11 @@ def test_a_gpu_that_is_not_there_is_waited_for_and_others_go_on_meanwhile(tmp_pa
             if launch.iteration == 2:
                 gpus.cards = CARDS
             return super().submit(launch)
+
+        def wait(self, timeout_s, also=()):
+            waits.append(timeout_s)
+            assert len(waits) < 100, "nothing goes on"
+            super().wait(0.0, also)
 
     run.run(2, slots=2, room=gpus.room, machine=gpus.machine, executor=Watching(worker.main, 2))
     assert started[:2] == [2, 1]
@@ -233,11 +238,21 @@ def test_started_again_with_another_word_the_trial_that_waited_begins_anew_there
             signals.stop_asked = True
             super().wait(0.0, also)
 
-    run.run(1, room=gpus.room, machine=gpus.machine, executor=Stopping(worker.main), signals=signals)
+    told = []
+    run.run(
+        1,
+        room=gpus.room,
+        machine=gpus.machine,
+        executor=Stopping(worker.main),
+        signals=signals,
+        measured=lambda turn: told.append((turn.waiting, turn.devices)),
+    )
     signals.close()
+    assert (Waiting.GPU, ("cuda:0",)) in told
     assert not read_log(run.run_dir).records
     assert json.loads((run.run_dir / "trials" / "000001" / "trial.json").read_text())["device"] == "cuda:0"
     run.definitions = {key: replace(known, device="cpu") for key, known in run.definitions.items()}
+    run.settings = {"resources": {"wait_s": 0.0}}  # a trial that still wanted the GPU would fail
     run.run(1, room=gpus.room, machine=gpus.machine)
     [record] = read_log(run.run_dir).records
     assert (record.status.value, record.time["device"]) == ("complete", "cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from supervisor.execution import child
 from supervisor.journal import durable
-from tests.support.arena_trials import RESUME_PARAMS, small_spec, trial_folder
+from tests.support.arena_trials import RESUME_PARAMS, default_params, small_spec, trial_folder
 from tests.support.learner_conformance import LearnerConformance, end_of, saved
 from tests.support.pretend_gpu import NAME, OnGpu, pretended
 from tests.trainers import (
@@ -32,7 +31,7 @@ from trainers import device, weights
 from trainers.arena_target import ArenaTarget
 from trainers.export import on_cpu
 from trainers.learner import Learner
-from trainers.single import Undisturbed
+from trainers.single import Undisturbed, single_spec
 
 LEARNERS: Mapping[str, type[LearnerConformance]] = {
     "combat_dqn": test_combat_dqn.TestCombatDqn,
@@ -125,10 +124,14 @@ def test_what_leaves_for_production_lies_on_the_cpu_and_what_trains_stays(
         assert torch.equal(own, exported.network.state_dict()[name])
 
 
-def test_a_whole_build_leaves_the_files_of_one_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("target", ["aggressive/combat_dqn", "aggressive/movement_ppo"])
+def test_a_whole_build_leaves_the_files_of_one_on_the_cpu(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def built(name: str) -> list[str]:
-        spec, folder = small_spec(params=RESUME_PARAMS), trial_folder(tmp_path / name)
-        spec = replace(spec, budget=replace(spec.budget, steps=spec.budget.steps // 4))
+        folder, spec = trial_folder(tmp_path / name), small_spec(params=RESUME_PARAMS, rows=6)
+        if not target.endswith("combat_dqn"):
+            spec = single_spec(target, 1, default_params(target), 4096, 7)
         ArenaTarget(spec, folder, Undisturbed()).build(spec.params, folder)
         return [durable.sha256_file(folder / file) for file in ("model.onnx", "final.pt")]
 
