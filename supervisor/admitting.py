@@ -7,7 +7,7 @@ from pathlib import Path
 
 from supervisor.contract import Waiting
 from supervisor.execution.gpu_hours import DAY_CHARACTERS, within_gpu_hours
-from supervisor.execution.room import share_of
+from supervisor.execution.room import Claim, Placement, at_once_on_one, share_of
 from supervisor.external.command_settings import parse_command
 from supervisor.external.in_place import real_path
 from supervisor.flight import Flight
@@ -26,6 +26,7 @@ class Admitter:
         self._gpu_hours_used = False
         self._said_gpu_hours = ""
         self._said_no_room = False
+        self._without_gpu_since_s: dict[int, float] = {}  # by iteration
         self._yields = False
 
     @property
@@ -35,6 +36,8 @@ class Admitter:
             return Waiting.RESOURCES
         if self._gpu_hours_used:
             return Waiting.GPU_HOURS
+        if self._without_gpu_since_s:
+            return Waiting.GPU
         return Waiting.BACK_OFF if self._parts.clock.monotonic_s() < self._not_before_s else None
 
     def back_off(self, delay_s: float) -> None:
@@ -79,17 +82,50 @@ class Admitter:
             self.back_off(wait_s)
             self._parts.events.write("skipped", f"no resources for {wait_s:.0f} s: {reason}")
 
-    def fits_beside(self, flight: Flight, flights: Iterable[Flight]) -> bool:
-        """Whether the budgets of the trials that run leave room for this one's; if not, it waits until one ends."""
-        workers = self._parts.settings.run.workers
-        running = [share_of(other.spec.budget, workers) for other in flights if other.handle is not None]
-        admission = self._parts.room(running, share_of(flight.spec.budget, workers))
-        if not admission.admitted and not self._said_no_room:
+    @property
+    def at_once(self) -> int:
+        """Trials that share one GPU."""
+        return at_once_on_one(self._parts.settings.run.workers, len(self._parts.machine().gpus))
+
+    def place_beside(self, flight: Flight, flights: Iterable[Flight]) -> Placement:
+        """Where the budgets of the trials that run leave room for this one's; if nowhere, it waits until one ends, and
+        for a GPU that is not there until it comes back."""
+        at_once, workers = self.at_once, self._parts.settings.run.workers
+        running = [
+            Claim(share_of(other.spec.budget, at_once), other.device.gpu.index if other.device.gpu else None)
+            for other in flights
+            if other.handle is not None
+        ]
+        placement = self._parts.room(running, share_of(flight.spec.budget, at_once), flight.want)
+        if placement.gone:
+            self._miss(flight, placement.reason)
+            return placement
+        self._without_gpu_since_s.pop(flight.spec.iteration, None)
+        if not placement.admitted and not self._said_no_room:
             self._said_no_room = True
             self._parts.events.write(
-                "fewer_workers", f"{len(running)} at a time for now instead of {workers}: {admission.reason}"
+                "fewer_workers", f"{len(running)} at a time for now instead of {workers}: {placement.reason}"
             )
-        return admission.admitted
+        return placement
+
+    def _miss(self, flight: Flight, reason: str) -> None:
+        if flight.spec.iteration not in self._without_gpu_since_s:
+            self._without_gpu_since_s[flight.spec.iteration] = self._parts.clock.monotonic_s()
+            wait_s, target = self._parts.settings.resources.wait_s, flight.spec.target
+            self._parts.events.write(
+                "gpu_missing",
+                f"iteration {flight.spec.iteration} ({target}) waits: {reason}. It fails unless one comes back within"
+                f" {wait_s:.0f} s (resources.wait_s); started again with targets.{target}.device: cpu, it begins anew"
+                " there",
+            )
+
+    def gave_up_on(self, flight: Flight) -> bool:
+        """Whether the GPU that the trial needs was waited for in vain; then it is forgotten."""
+        since_s = self._without_gpu_since_s.get(flight.spec.iteration)
+        if since_s is None or self._parts.clock.monotonic_s() - since_s < self._parts.settings.resources.wait_s:
+            return False
+        del self._without_gpu_since_s[flight.spec.iteration]
+        return True
 
     def has_its_file(self, flight: Flight, flights: Iterable[Flight], ready: Flight | None) -> bool:
         """Whether no trial that runs, nor the one about to be committed, edits the same file of the user in place."""

@@ -277,7 +277,9 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="[default: the model type's]")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. [default: the archetype's]")] = None,
-    device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda:N. [default: the configuration's, at first auto]")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="[default: the folder's, at first 0]")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Trainings at a time. [default: one per CPU, at most 4]")
@@ -292,8 +294,6 @@ def train(
 
     if not (every or archetypes or model_types):
         raise UsageError("say what: --all, --archetypes aggressive,mage or --model-types combat_dqn,movement_ppo")
-    if device not in ("auto", "cpu"):
-        raise UsageError(f"--device {device}: training runs on the CPU so far; give cpu or auto")
     at_once = workers or min(4, len(os.sched_getaffinity(0)))
     flags = {"run.scale": scale, "run.seed": seed, "run.workers": at_once}
     return train_models(
@@ -308,6 +308,7 @@ def train(
             lr,
             games,
             at_once,
+            device,
         )
     )
 

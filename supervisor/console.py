@@ -38,6 +38,7 @@ WAITING = {
     Waiting.PAUSED: "paused",
     Waiting.RESOURCES: "waiting for resources",
     Waiting.GPU_HOURS: "waiting for the next day's GPU-hours",
+    Waiting.GPU: "waiting for a GPU",
     Waiting.BACK_OFF: "backing off",
     Waiting.DISK: "disk full",
     Waiting.EXPERIENCES: "waiting for experiences to learn from",

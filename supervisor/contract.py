@@ -90,6 +90,7 @@ class Reason(StrEnum):
     UNKNOWN_VERSION = "unknown_version"  # a request names a version that log and snapshot do not know
     EXPERIENCES_GONE = "experiences_gone"  # what a lesson was to learn from is not in the store any more
     FILE_GONE = "file_gone"  # a request goes to a version whose model file retention has removed
+    GPU_GONE = "gpu_gone"  # the GPU that it was begun on, or is set to, went away and did not come back in time
 
 
 class Waiting(StrEnum):
@@ -98,6 +99,7 @@ class Waiting(StrEnum):
     PAUSED = "paused"  # until somebody resumes it
     RESOURCES = "resources"  # other programs use more than the limits allow, or the disk is nearly full
     GPU_HOURS = "gpu_hours"  # the target's are used for today
+    GPU = "gpu"  # the one that the next trial needs is not there
     BACK_OFF = "back_off"  # trials keep failing, or resources were waited for in vain
     DISK = "disk"  # it is full
     EXPERIENCES = "experiences"  # nothing is searched, and too little was played to learn from
@@ -189,6 +191,7 @@ class TrialSpec:
     facts: tuple[Mapping[str, Json], ...] = ()  # requests consumed for this iteration
     curves: bool = False  # whether the training's figures are written for TensorBoard
     lesson: Lesson | None = None  # what was played and is learnt from, instead of play of the trial's own
+    device: str = "auto"  # cpu | cuda | cuda:N | auto (and of earlier programs' trials), see execution/device.py
     schema: int = SCHEMA
 
     @property

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from supervisor.contract import DuelResult, Json, Reason, Status, TrialResult, TrialSpec
 from supervisor.execution import attempts
+from supervisor.execution.device import AUTO, CPU, OUR_TORCH, WHATEVER, Device
 from supervisor.execution.executor import Executor, Exit, ExitKind, Launch
-from supervisor.execution.room import share_of
+from supervisor.execution.room import Want, share_of
 from supervisor.journal.trial_folder import TrialFolder
 
 ENDS_THE_TRIAL = {
@@ -42,6 +43,8 @@ class Flight:
     handle: str | None = None
     exits: list[dict[str, Json]] = field(default_factory=list)
     trained_under: dict[str, Json] = field(default_factory=dict)  # library versions that its saved state comes from
+    trained_on: dict[str, Json] = field(default_factory=dict)  # the GPU that its build had last, as a fact tells it
+    device: Device = Device()  # that its process is shown, or was shown last
     group: tuple[int, ...] = ()  # other iterations whose trainings its process does too, at first
     rests_until_s: float = 0.0  # by the monotonic clock: the machine had no room or no process for it
 
@@ -51,12 +54,14 @@ class Flight:
         facts = folder.facts()
         versions = [fact["versions"] for fact in facts if fact["fact"] == "versions"]
         last = versions[-1] if versions else None
+        gpus = [fact for fact in facts if fact["fact"] == "device"]
         return cls(
             spec,
             folder,
             started_at,
             exits=[fact for fact in facts if fact["fact"] == "exit"],
             trained_under=last if isinstance(last, dict) else dict(spec.versions),
+            trained_on=gpus[-1] if gpus else {},
         )
 
     @property
@@ -80,6 +85,11 @@ class Flight:
         return self.handle is None and not self.stage_done
 
     @property
+    def awaits_store(self) -> bool:
+        """Whether it rests until the store of experiences answers. Another trial may have its worker meanwhile."""
+        return bool(self.exits) and self.exits[-1]["kind"] == ExitKind.STORE_SILENT and self.waits_for_process
+
+    @property
     def times_in_want(self) -> int:
         """How many of its processes in a row ended because the machine had no room or no process for them."""
         kinds = [fact["kind"] for fact in self.exits]
@@ -90,22 +100,55 @@ class Flight:
         """Whether its process is still at the trainings of a group."""
         return self.handle is not None and bool(self.group) and self.folder.has_group
 
-    def launch(self, executor: Executor, workers: int, group: tuple[int, ...] = ()) -> None:
-        """Start the process of the present stage, one of so many at a time. What earlier ones used is gone: of the wall
-        budget those of this stage, of the GPU's seconds those of the whole trial. With a group to train, the process
-        may take as long as that many would."""
+    @property
+    def want(self) -> Want:
+        """What the process of the present stage is to compute on. A build goes on on the kind of GPU that it began on:
+        other kinds of devices give other bits. The games of our own networks are played on the CPU."""
+        device, began_on = self.spec.device, self.trained_on.get("name")
+        if self.spec.kind in OUR_TORCH and (self.stage == "duel" or device == AUTO):  # auto: of an earlier program
+            return Want(CPU)
+        return Want(device, began_on if isinstance(began_on, str) and device != AUTO else None)
+
+    def start_over_on(self, device: str) -> None:
+        """Another kind of device would not go on bit by bit from what was saved."""
+        self.folder.forget_resume_point()
+        self.folder.add_fact("device", device=device)
+        self.trained_on = {"fact": "device", "device": device}
+        self.spec = replace(self.spec, device=device)
         self.folder.keep(self.spec)
+
+    def launch(self, executor: Executor, at_once: int, group: tuple[int, ...] = (), device: Device = WHATEVER) -> None:
+        """Start the process of the present stage on `device`; so many share one GPU. What earlier ones used is gone: of
+        the wall budget those of this stage, of the GPU's seconds those of the whole trial. With a group to train, the
+        process may take as long as that many would."""
+        self.folder.keep(self.spec)
+        self._note(device)
         self.folder.write_group(group)
         used_s = sum(_own_seconds(fact) for fact in self.exits if fact["stage"] == self.stage)
-        budget = attempts.remaining(share_of(self.spec.budget, workers), used_s, self.gpu_s)
+        budget = attempts.remaining(share_of(self.spec.budget, at_once), used_s, self.gpu_s)
         launch = Launch(
             folder=self.folder.path,
             iteration=self.spec.iteration,
             budget=replace(budget, wall_s=budget.wall_s + len(group) * self.spec.budget.wall_s),
             stage=self.stage,
+            device=device,
         )
         self.handle = executor.submit(launch)
-        self.group = group
+        self.group, self.device = group, device
+
+    def _note(self, device: Device) -> None:
+        """Make it a durable fact which GPU a build is on, before it saves anything there."""
+        if device.gpu is None or self.stage == "duel":
+            return
+        told: dict[str, Json] = {"device": device.gpu.device, "gpu": device.gpu.visible, "name": device.gpu.name}
+        if {name: self.trained_on.get(name) for name in told} != told:
+            self.folder.add_fact("device", **told)
+            self.trained_on = {"fact": "device", **told}
+
+    @property
+    def on(self) -> str:
+        """The device of its process."""
+        return CPU if self.device.gpu is None else self.device.gpu.device
 
     @property
     def gpu_s(self) -> float:
@@ -172,13 +215,21 @@ class Flight:
     def time_used(self) -> dict[str, Json]:
         """The measured part of the log line that processes account for."""
         seconds = sum(_number(fact, "seconds") for fact in self.exits)
+        on = {} if self.spec.purpose == "manual" else {"device": self._trained_on_what()}
         return {
+            **on,
             "duration_s": round(seconds, 3),
             "attempts": max(1, sum(1 for fact in self.exits if fact["counts"]) + 1),
             "peak_ram_mb": max((_number(fact, "peak_ram_mb") for fact in self.exits), default=0),
             "gpu_seconds": round(self.gpu_s, 3),
             "peak_vram_mb": max((_number(fact, "peak_vram_mb") for fact in self.exits), default=0),
         }
+
+    def _trained_on_what(self) -> str:
+        """For people and for whoever compares lines: `cpu`, or which GPU. One that was free held some of its memory."""
+        if not self.trained_on or (self.spec.device == AUTO and not self.gpu_s):
+            return CPU
+        return f"{self.trained_on['device']} {self.trained_on.get('name', '')}".strip()
 
 
 def _own_seconds(fact: dict[str, Json]) -> float:

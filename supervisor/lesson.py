@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LESSON_FACT = "lesson"
+BEGUN_IN = "begun_in"
+"""Of a lesson that was put off, in its fact: the iteration in which its training began."""
 CONTINUOUS = "continuous"
 """Sampler and purpose of the iterations that learn from play."""
 

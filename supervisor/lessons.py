@@ -6,6 +6,7 @@ before the first of them begins: whatever happens, the cycle goes on with the sa
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,12 +16,13 @@ from pathlib import Path
 from supervisor.config.continuous import ContinuousSettings
 from supervisor.contract import TrialSpec, as_json, parse
 from supervisor.experience.rows import MICROSECONDS
-from supervisor.experience.store import ExperienceStore
+from supervisor.experience.store import ExperienceStore, Selection, StoreDownError
 from supervisor.horizon import Horizon
 from supervisor.journal import sealed
 from supervisor.lesson import Lesson
 from supervisor.look import askings, can_learn, look
 from supervisor.search.target import TargetDefinition
+from supervisor.silence import Silence
 from supervisor.state import State
 
 FILE_NAME = "cycle.json"
@@ -64,7 +66,7 @@ class Lessons:
         self._definitions = definitions
         self._open_store = open_store
         self._reader = reader
-        self._report = report
+        self._silence = Silence(report)
         self._say = say
         self._once = once
         self._monotonic_s = monotonic_s
@@ -73,8 +75,8 @@ class Lessons:
         self._cycle = _read(self._path)
         self._next_look_s = float("-inf") if once else self._when_due_s()
         self._looking: _Look | None = None
+        self._next_try_s = float("-inf")
         self._looked = self._held_back = self._busy = False
-        self._told = ""
 
     def _when_due_s(self) -> float:
         """A restart does not bring the next look nearer than the interval after the last one."""
@@ -91,7 +93,16 @@ class Lessons:
     @property
     def standing(self) -> tuple[int, bool]:
         """The number of the last look that got an answer, and whether the store answers, as far as anybody asked."""
-        return self._cycle.number, not self._told
+        return self._cycle.number, not self._silence.reigns
+
+    @property
+    def makes_way(self) -> bool:
+        """Whether a lesson that waits for its store leaves its number to the search."""
+        return self._settings.search and self._silence.reigns
+
+    def listen(self, trials: Iterable[tuple[int, Path]]) -> None:
+        """To what the lessons in flight, by iteration and folder, say of the store."""
+        self._silence.listen(trials)
 
     def finished(self, state: State) -> bool:
         """Whether the one cycle that was asked for is done."""
@@ -107,6 +118,10 @@ class Lessons:
         self._held_back = False
         if self._settings.search:
             self._leave_time_for_the_search(busy=bool(left or taken))
+        if self._silence.reigns and (left or taken):  # one more would only wait, beside the one that does
+            if not taken:
+                self._try_again(left[0])
+            return None
         for lesson in left:
             if _is_of_the_incumbent(lesson, seen):
                 return lesson
@@ -165,33 +180,44 @@ class Lessons:
 
         self._looking = _Look(work)
 
+    def _try_again(self, lesson: Lesson) -> None:
+        """Ask the store anything, now and then, while lessons wait for it that nobody is at."""
+        if self._looking is not None or self._monotonic_s() < self._next_try_s:
+            return
+        self._next_try_s = self._monotonic_s() + RETRY_S
+        cycle = self._cycle
+
+        def work() -> Cycle:
+            store = self._open_store()
+            if store is None:
+                raise StoreDownError("there is no store of experiences")
+            with contextlib.closing(store):
+                store.newest(Selection(lesson.target))
+            return cycle
+
+        self._looking = _Look(work)
+
     def _take_up(self) -> None:
         """What a look has found, once it is done."""
         if self._looking is None or not self._looking.done:
             return
         found, error = self._looking.found, self._looking.error
-        if found is not None:  # the disk may be full: then this is done again
+        if found is not None and found is not self._cycle:  # the disk may be full: then this is done again
             sealed.write(self._path, as_json(found))
         self._looking = None
         if found is None:
             self._looked = True
             self._next_look_s = self._monotonic_s() + min(RETRY_S, self._settings.check_interval_s)
-            self._tell(error)
+            self._silence.begins(str(error), "the next look tries again")
             return
-        if self._told:
-            self._report("store_answers", "the experience store answers again")
-            self._told = ""
+        self._silence.ends()
+        if found is self._cycle:
+            return
         self._looked, self._cycle = True, found
         if found.lessons:
             rows = sum(lesson.rows for lesson in found.lessons)
             names = ", ".join(lesson.target for lesson in found.lessons)
             self._say(f"Cycle {found.number}: {rows:,} new experiences for {names}")
-
-    def _tell(self, error: Exception | None) -> None:
-        """Once per outage; the next look tries again."""
-        if not self._told:
-            self._report("store_silent", f"{error}; nothing is lost, and the next look tries again")
-        self._told = str(error)
 
 
 def _is_of_the_incumbent(lesson: Lesson, state: State) -> bool:

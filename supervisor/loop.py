@@ -5,7 +5,7 @@ Nothing here assumes one trial at a time: trials run in any order within the win
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from supervisor.committing import Committer
 from supervisor.console import line_for_people, position, standing
 from supervisor.contract import Json, Reason, TrialSpec, Waiting
 from supervisor.execution import attempts
+from supervisor.execution.device import AUTO, CPU, CUDA, starts_over
 from supervisor.execution.server_link import wait_readable
 from supervisor.flight import WANTS, Flight
 from supervisor.grouping import group_for, size_of_groups
@@ -21,11 +22,13 @@ from supervisor.intake import Intake, Wishes, asked_in, asked_of, fact_asked, ne
 from supervisor.journal.durable import DiskFullError
 from supervisor.journal.mending import mend
 from supervisor.journal.trial_folder import TrialFolder, all_folders
+from supervisor.lesson import Lesson
 from supervisor.lessons import Lessons
 from supervisor.memory import Memory
 from supervisor.model_files import ModelFiles
 from supervisor.parts import Parts, Turn
 from supervisor.proposing import Planner
+from supervisor.putting_off import PutOff
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
 from supervisor.signals import Signals, StopAsked
@@ -63,6 +66,7 @@ class Supervisor:
         self._lessons = lessons
         self._storekeeper = storekeeper
         self._model_files = ModelFiles(parts, memory)
+        self._put_off = PutOff(parts.run_dir)
         self._flights: dict[int, Flight] = {}
         self._stop_wished = False
         self._moved = False  # whether this turn changed anything; if not, the next one waits for an event
@@ -120,10 +124,19 @@ class Supervisor:
     def _tell(self, waiting: Waiting | None = None) -> None:
         """A turn is done: the service manager hears of it, and whoever measures the run, and where it stands."""
         waiting = waiting or self._admitter.waiting or self._wants_experiences()
-        running = sum(flight.handle is not None for flight in self._flights.values())
+        running = [flight for flight in self._flights.values() if flight.handle is not None]
         self._parts.notifier.turn(standing(self._memory.state, waiting))
         cycle, store_up = self._lessons.standing if self._lessons is not None else (0, True)
-        self._parts.measured(Turn(self._memory.state, running, waiting, cycle, store_up))
+        devices = self._devices(running)
+        self._parts.measured(Turn(self._memory.state, len(running), waiting, cycle, store_up, devices))
+
+    def _devices(self, running: Sequence[Flight]) -> tuple[str, ...]:
+        """What trials compute on; where none runs, what they would."""
+        if running:
+            return tuple(sorted({flight.on for flight in running}))
+        gpu = CUDA if self._parts.machine().gpus else CPU
+        would = {self._parts.device_of(definition) for definition in self._parts.definitions.values()}
+        return tuple(sorted({gpu if device == AUTO else device for device in would}))
 
     def _reading(self) -> Mapping[str, str]:
         return self._lessons.reading(self._memory.state, self._specs()) if self._lessons is not None else {}
@@ -150,7 +163,7 @@ class Supervisor:
         while True:
             iteration = self._memory.state.iteration + len(self._flights) + 1
             limit = settings.run.max_iterations
-            busy = sum(not flight.waits_for_commit for flight in self._flights.values())
+            busy = sum(not (flight.waits_for_commit or flight.awaits_store) for flight in self._flights.values())
             if busy >= settings.run.workers or len(self._flights) >= self._memory.window:
                 return
             if limit is not None and iteration > limit:
@@ -162,9 +175,11 @@ class Supervisor:
             key = str(asked.target) if asked else self._planner.target_due(self._specs())
             if key is None or (needs_training(asked) and not self._admitter.may_begin(key, self._flights.values())):
                 return
-            spec = self._planner.plan(iteration, key, asked, self._specs())
+            fact = self._put_off.fact(asked) if isinstance(asked, Lesson) else None
+            spec = self._planner.plan(iteration, key, asked, self._specs(), fact)
             folder = TrialFolder.of(self._parts.run_dir, iteration)
-            self._patiently(partial(folder.create, spec))
+            if fact is None or not self._patiently(partial(self._put_off.take_up, spec, folder)):
+                self._patiently(partial(folder.create, spec))
             if asked is not None:
                 self._intake.accepted(asked)
             self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
@@ -194,10 +209,13 @@ class Supervisor:
             elif not self._model_files.are_whole(flight, self._in_order()):
                 self._patiently(partial(flight.fail, Reason.UNKNOWN_VERSION, "a version's model file is damaged"))
                 self._moved = True
-            elif self._admitter.fits_beside(flight, self._flights.values()):
-                workers = self._parts.settings.run.workers
-                self._patiently(partial(flight.launch, self._parts.executor, workers, group))
-            else:
+            elif (place := self._admitter.place_beside(flight, self._flights.values())).admitted:
+                begin = partial(flight.launch, self._parts.executor, self._admitter.at_once, group, place.device)
+                self._patiently(begin)
+            elif place.gone and self._admitter.gave_up_on(flight):
+                self._patiently(partial(flight.fail, Reason.GPU_GONE, place.reason))
+                self._moved = True
+            elif not (place.gone or place.full):  # others may do without a GPU, or want another
                 return
 
     def _group_for(self, flight: Flight, waiting: list[Flight]) -> tuple[int, ...] | None:
@@ -215,6 +233,14 @@ class Supervisor:
                 self._moved = True
                 if ended.kind in WANTS:
                     self._rest(flight, WANTS[ended.kind])
+        if self._lessons is not None:
+            taken = [flight for flight in self._in_order() if flight.spec.lesson is not None]
+            self._lessons.listen([(flight.spec.iteration, flight.folder.path) for flight in taken])
+            for flight in taken:
+                if self._memory.window == 1 and self._lessons.makes_way and flight.awaits_store:
+                    self._patiently(partial(self._put_off.put, flight.folder))
+                    del self._flights[flight.spec.iteration]
+                    self._parts.say(f"the lesson of {flight.spec.target} is put off until its store answers")
 
     def _rest(self, flight: Flight, want: str) -> None:
         """A trial that found no room on the disk, or no process, goes on after a pause that grows."""
@@ -317,6 +343,7 @@ class Supervisor:
                 continue
             flight = Flight.take_up(spec, folder, self._parts.clock.now_text())
             self._restart_under_other_versions(flight)
+            self._restart_on_another_device(flight)
             flight.conclude()
             self._flights[expected] = flight
             self._parts.projections.proposed(spec)
@@ -359,6 +386,20 @@ class Supervisor:
         else:
             what = "the candidate stays as it was built, and its paired test goes on from the games that are played"
             self._parts.events.write("trial_continued", f"{trial}: {what} ({changed})")
+
+    def _restart_on_another_device(self, flight: Flight) -> None:
+        """Somebody has said since that the target's trials are to compute on another kind of device."""
+        definition = self._parts.definitions.get(flight.spec.target)
+        began_on = flight.spec.device
+        if definition is None or flight.stage_done or not starts_over(began_on, definition.device):
+            return
+        if flight.stage == "build":
+            flight.start_over_on(definition.device)
+            self._parts.events.write(
+                "trial_restarted",
+                f"iteration {flight.spec.iteration} was to compute on {began_on} and starts from step 0 on"
+                f" {definition.device} (targets.{flight.spec.target}.device)",
+            )
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """The action, tried again with growing pauses as long as the disk is full."""

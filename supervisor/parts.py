@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Protocol
 from supervisor.clock import Clock
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget, TrialSpec, Waiting
+from supervisor.execution.device import Machine, device_of
 from supervisor.execution.executor import Executor
-from supervisor.execution.room import Admission
+from supervisor.execution.room import Admission, Claim, Placement, Room, Want, fits
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
 from supervisor.notify import Notifier
@@ -54,6 +56,7 @@ class Turn:
     waiting: Waiting | None
     cycle: int = 0
     store_up: bool = True
+    devices: tuple[str, ...] = ()  # that trials run on; where none runs, that they would get
 
 
 Measured = Callable[[Turn], None]
@@ -78,8 +81,15 @@ class Parts:
     admission: Callable[[], Admission]  # beside other programs
     versions: Mapping[str, str]  # of this program and the libraries that results depend on
     overload: Callable[[], str] = lambda: ""  # why trials that run must make room for other programs, if they must
-    room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True)
+    room: Callable[[Sequence[Claim], Budget, Want], Placement] = lambda running, further, want: fits(
+        running, further, want, Room(math.inf)
+    )
+    machine: Callable[[], Machine] = Machine  # what answers there now
     clock: Clock = field(default_factory=Clock)
     cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     notifier: Notifier = field(default_factory=Notifier)  # silent unless a service manager listens
     measured: Measured = lambda turn: None
+
+    def device_of(self, definition: TargetDefinition) -> str:
+        """What a trial of the target that is proposed now is to compute on."""
+        return device_of(definition.device, self.machine(), definition.kind, definition.scale)[0]

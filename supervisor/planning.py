@@ -8,6 +8,7 @@ from supervisor import agenda
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget, Json, Params, Scalar, TrialSpec, Version
 from supervisor.curriculum import at_level, level_now
+from supervisor.execution.device import AUTO
 from supervisor.intake import Asked, lesson_in
 from supervisor.journal.requests import Action, Request
 from supervisor.lesson import CONTINUOUS, Lesson
@@ -124,6 +125,7 @@ def spec_for(
     settings: Settings,
     facts: Sequence[Mapping[str, Json]],
     versions: Mapping[str, str],
+    device: str = AUTO,
 ) -> TrialSpec:
     """Everything the trial process is told. `target` is the state the proposal was made from."""
     level = level_of(proposal, definition, target)
@@ -157,6 +159,7 @@ def spec_for(
         facts=tuple(facts),
         curves=settings.run.tensorboard,
         lesson=lesson,
+        device=device,
     )
 
 

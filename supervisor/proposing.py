@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from supervisor.contract import Json, TrialSpec
 from supervisor.history import Lazily
 from supervisor.intake import Asked, fact_of, needs_training
+from supervisor.lesson import BEGUN_IN
 from supervisor.lessons import Lessons
 from supervisor.memory import Memory
 from supervisor.parts import Parts
@@ -62,6 +64,8 @@ class Planner:
         if asked is not None:
             facts = [fact or fact_of(asked)]
             proposal = asked_proposal(asked, target, definition, parts.settings)
+            if isinstance(begun_in := facts[0].get(BEGUN_IN), int):
+                proposal = replace(proposal, seed_iteration=begun_in)
         elif target.iterations == 0 and not any(source.target == definition.key for source in unseen):
             proposal = baseline_proposal(definition, parts.settings)
         else:
@@ -70,5 +74,13 @@ class Planner:
                 request_for(iteration, definition, target, history, unseen, parts.settings)
             )
         return spec_for(
-            parts.identity.run_id, iteration, definition, proposal, target, parts.settings, facts, parts.versions
+            parts.identity.run_id,
+            iteration,
+            definition,
+            proposal,
+            target,
+            parts.settings,
+            facts,
+            parts.versions,
+            parts.device_of(definition),
         )

@@ -5,7 +5,7 @@
 
 The first version is weak on purpose: a small part of the usual training. From then on nothing is searched; targets
 learn only from what their own models play. Ctrl+C ends it, the same command goes on where it was. After half of the
-time the first version is put back into production by hand, for the server to find out and roll back.
+time the first version is put back into production as by an operator, for the server to find out and roll back.
 INCUMBENT_EXPERIENCE__URL=postgresql://... keeps the experiences in PostgreSQL (incumbent store init makes the tables).
 """
 
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ INCUMBENT = ROOT / ".venv" / "bin" / "incumbent"
 TARGETS = "aggressive/combat_dqn,mage/combat_dqn"
 CONFIG_NAME, PLANTED_NAME, LOG_NAME, CYCLE_NAME = "live.yaml", "planted", "training_log.jsonl", "cycle.json"
 INTERVAL_S = 90
+JUST_S = 5.0
 STOP_S = 60
 WEAK_STEPS = 200_000  # of the 800,000 that combat_dqn usually trains for
 
@@ -89,6 +91,7 @@ def running(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]
         started += [subprocess.Popen(command, start_new_session=True) for command in commands]
         yield started
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again it would leave some of them behind
         for process in reversed(started):
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -99,15 +102,16 @@ def running(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]
 
 
 def between_cycles(run_dir: Path, lines: Sequence[Mapping[str, Any]], now_s: float) -> bool:
-    """Whether the present cycle's lessons are over, and the next cycle more than half of the time away."""
+    """Whether the present cycle's last lesson has just ended: the next one is then as far away as it can be."""
     try:
         cycle = json.loads((run_dir / CYCLE_NAME).read_bytes())
     except FileNotFoundError:
         return False
-    lessons = [(line["target"], line.get("lesson") or {}) for line in lines]
-    done = {target for target, lesson in lessons if lesson.get("cycle") == cycle["number"]}
-    over = all(lesson["target"] in done for lesson in cycle["lessons"])
-    return over and now_s - cycle["looked_us"] / 1e6 < INTERVAL_S / 2
+    ended = {line["target"]: line for line in lines if (line.get("lesson") or {}).get("cycle") == cycle["number"]}
+    if not ended or any(lesson["target"] not in ended for lesson in cycle["lessons"]):
+        return False
+    last = max(datetime.fromisoformat(line["time"]["finished_at"]) for line in ended.values())
+    return now_s - last.timestamp() < JUST_S
 
 
 def plant(run_dir: Path, config: Path, target: str) -> bool:
@@ -150,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     config.write_text(config_of(targets, given.port))
     where = ["--run-dir", str(run_dir), "--config", str(config)]
     subprocess.run([str(ROOT / "tools" / "setup.sh")], check=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would these
     training = [str(ROOT / "tools" / "start_training.sh"), *where]
     playing = [str(INCUMBENT), "collect", "--live", "--targets", given.targets, "--rate", str(given.rate), *where]
     try:

@@ -38,7 +38,7 @@ SCRIPT = OneAfterTheOther(
         Flag("--epochs", "hundredths of each model type's budget (default: 100)"),
         Flag("--batch-size", "(default: the model type's)"),
         Flag("--lr", "learning rate (default: the archetype's)"),
-        Flag("--device", "auto or cpu"),
+        Flag("--device", "auto, cpu or cuda:N"),
         Flag("--scale", "small or full"),
         Flag("--games", "games per measurement (default: 1000)"),
         Flag(PARALLEL, "several trainings at a time (default: one after the other)", SWITCH),

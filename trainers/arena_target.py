@@ -17,8 +17,9 @@ from supervisor.journal import durable
 from trainers import weights
 from trainers.catalogue import model_type
 from trainers.curves import Curves, open_curves
+from trainers.device import compute_exactly
 from trainers.evaluate import OnnxSession, load_session
-from trainers.export import interface, onnx_bytes
+from trainers.export import interface, on_cpu, onnx_bytes
 from trainers.learner import (
     Case,
     Exported,
@@ -55,6 +56,7 @@ class ArenaTarget:
     def __init__(self, spec: TrialSpec, folder: Path, control: Control, kind: ModelType | None = None) -> None:
         """`kind` is what is trained; by default the built-in model type that the target names."""
         torch.set_num_threads(1)
+        compute_exactly()
         self._spec, self._folder, self._control = spec, folder, control
         self._models = folder.parent.parent / "models"
         self._type = kind or model_type(spec.model_type)
@@ -124,7 +126,7 @@ class ArenaTarget:
         if not isinstance(self._type, LearnsFromPlay):
             raise TrialError(Reason.OUT_OF_RANGE, f"{spec.model_type} cannot learn from what was played")
         plan = plan_of(spec.lesson, spec.rules)
-        pages = Played(spec.lesson, self._models.parent, self._control).pages
+        pages = Played(spec.lesson, self._models.parent, self._folder, self._control).pages
         return self._type.learner_from_play(case, args, plan, seed, self._start(), pages)
 
     def _training(self, params: Params, work: Path, control: Control | None = None) -> Sequence[Training]:
@@ -191,7 +193,7 @@ class ArenaTarget:
             raise TrialError(Reason.UNKNOWN_VERSION, str(error)) from error
 
     def _export(self, case: Case, learner: Learner, work: Path) -> Built:
-        exported = learner.exported()
+        exported = on_cpu(learner.exported())
         model = onnx_bytes(exported)
         session = OnnxSession(model)
         rehearsal = self._type.rehearse(case, session, self._spec.seeds["train"] + self._spec.budget.steps + UNSEEN)

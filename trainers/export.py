@@ -7,9 +7,11 @@ the network that it came from.
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import onnx
@@ -47,6 +49,13 @@ def onnx_bytes(exported: Exported) -> bytes:
     _shape(model.graph.output, exported.outputs)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def on_cpu(exported: Exported) -> Exported:
+    """Where it is exported and compared with its file; what trains stays where it is."""
+    if all(own.device.type == "cpu" for own in exported.network.state_dict().values()):
+        return exported
+    return replace(exported, network=copy.deepcopy(exported.network).cpu())
 
 
 def interface(exported: Exported) -> Interface:

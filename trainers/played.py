@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from supervisor.contract import Json
+from supervisor.errors import IncumbentError
 from supervisor.experience.opening import URL_VARIABLE, open_if_there
+from supervisor.experience.outages import Outages
 from supervisor.experience.store import BATCH_ROWS, ExperienceStore, Page, Position, Selection, StoreDownError
 from supervisor.lesson import Lesson
 from trainers.algorithms.from_play.plan import Plan
@@ -46,10 +48,14 @@ def plan_of(lesson: Lesson, rules: Mapping[str, Json]) -> Plan:
 class Played:
     """A lesson's experiences. The address comes from the environment, where secrets may stand."""
 
-    def __init__(self, lesson: Lesson, run_dir: Path, control: Control, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, lesson: Lesson, run_dir: Path, folder: Path, control: Control, patience_s: float = PATIENCE_S
+    ) -> None:
+        """`folder` is the trial's own: outages stand there."""
         self._selection = Selection(lesson.target, lesson.min_priority, lesson.since_us, lesson.width)
         self._upto = Position.parse(lesson.upto)
         self._run_dir = run_dir
+        self._outages = Outages(folder)
         self._control = control
         self._patience_s = patience_s
 
@@ -61,25 +67,36 @@ class Played:
             try:
                 for page in self._stream(after):
                     after, silent_since_s, pause_s = page.last, None, LOOK_S
+                    self._outages.answers()
                     yield page
             except StoreDownError as error:
+                self._outages.silent(str(error))
                 now_s = time.monotonic()
                 silent_since_s = silent_since_s or now_s
                 if now_s - silent_since_s + pause_s > self._patience_s:
                     raise StoreSilent(str(error)) from error
             else:
+                self._outages.answers()
                 return
             self._pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _stream(self, after: Position) -> Iterator[Page]:
-        store: ExperienceStore | None = open_if_there(os.environ.get(URL_VARIABLE) or None, self._run_dir)
+        """Raises StoreDownError, of a damaged or empty database too: somebody may be putting it right."""
+        try:
+            store = self._opened()
+            try:
+                yield from store.stream(self._selection, after, self._upto, BATCH_ROWS)
+            finally:
+                store.close()
+        except IncumbentError as error:
+            raise StoreDownError(str(error)) from error
+
+    def _opened(self) -> ExperienceStore:
+        store = open_if_there(os.environ.get(URL_VARIABLE) or None, self._run_dir)
         if store is None:
             raise StoreDownError(f"{self._run_dir} has no store of experiences, and {URL_VARIABLE} names none")
-        try:
-            yield from store.stream(self._selection, after, self._upto, BATCH_ROWS)
-        finally:
-            store.close()
+        return store
 
     def _pause(self, pause_s: float) -> None:
         until_s = time.monotonic() + pause_s

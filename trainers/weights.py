@@ -42,7 +42,8 @@ class Progress:
 
 
 def pack(state: Mapping[str, object]) -> bytes:
-    """Nested dicts and lists of tensors, numpy arrays and scalars as bytes that depend on nothing else."""
+    """Nested dicts and lists of tensors, numpy arrays and scalars as bytes that depend on nothing else: of tensors, not
+    on where they lie."""
     stream = io.BytesIO()  # a file's name would become the name of the archive's root folder
     torch.save(_tensors(state), stream)
     return stream.getvalue()
@@ -62,7 +63,7 @@ def _tensors(value: object) -> object:
         return torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
     if isinstance(value, np.generic):
         return value.item()
-    return value
+    return value.cpu() if isinstance(value, torch.Tensor) else value
 
 
 def arrays(state: object) -> dict[str, NDArray[np.generic] | int | float | str | bool | None]:

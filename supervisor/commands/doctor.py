@@ -18,8 +18,10 @@ import typer
 from supervisor.commands.serve import token_of
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigurationError, IncumbentError
+from supervisor.execution.device import NO_CUDA
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.local import LocalExecutor
+from supervisor.execution.machine import torch_has_cuda
 from supervisor.experience.opening import is_postgres, open_store, sqlite_path
 from supervisor.search.setup import Setup, load_setup
 from supervisor.serving.listening import listen
@@ -200,8 +202,9 @@ def _trial_process() -> Finding:
 
 def _gpu() -> Finding:
     notes: list[str] = []
-    gpu = Gpu.find(notes.append)
-    return Finding("GPU", None if gpu is None else True, "; ".join(notes) or "found")
+    gpus = Gpu.find_all(notes.append)
+    without = [] if torch_has_cuda() or not gpus else [f"{NO_CUDA}: networks are trained on the CPU"]
+    return Finding("GPU", True if gpus else None, "; ".join([*notes, *(str(gpu.card) for gpu in gpus), *without]))
 
 
 def _memory() -> Finding:

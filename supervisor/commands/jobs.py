@@ -39,13 +39,14 @@ class Job(Generic[T]):
     result: type[T]
 
 
-def run(job: Job[T], say: Say) -> T:
+def run(job: Job[T], say: Say, leave: threading.Event | None = None) -> T:
     """One job. Raises what `run_together` raises."""
-    return run_together([job], say)[0]
+    return run_together([job], say, leave)[0]
 
 
-def run_together(jobs: Sequence[Job[T]], say: Say) -> list[T]:
-    """The results of jobs that run beside each other; `say` hears their lines.
+def run_together(jobs: Sequence[Job[T]], say: Say, leave: threading.Event | None = None) -> list[T]:
+    """The results of jobs that run beside each other; `say` hears their lines. Once `leave` is set they are asked to
+    end, with the result they have by then.
 
     Raises the error that a process left with, TryAgainError where it crashed; the others are ended then.
     """
@@ -53,7 +54,7 @@ def run_together(jobs: Sequence[Job[T]], say: Say) -> list[T]:
         folders = [Path(root) / str(number) for number in range(len(jobs))]
         with _processes(jobs, folders) as processes:
             threads = [_listen(process, say) for process in processes]
-            codes = _codes(processes)
+            codes = _codes(processes, leave or threading.Event())
         for thread in threads:
             thread.join()
         for folder, code in zip(folders, codes, strict=True):
@@ -78,9 +79,14 @@ def _processes(jobs: Sequence[Job[T]], folders: Sequence[Path]) -> Iterator[list
             process.wait()
 
 
-def _codes(processes: Sequence[subprocess.Popen[str]]) -> list[int | None]:
+def _codes(processes: Sequence[subprocess.Popen[str]], leave: threading.Event) -> list[int | None]:
     """When all have ended or one has failed; None for those that still run then."""
+    is_asked = False
     while True:
+        if leave.is_set() and not is_asked:
+            is_asked = True
+            for process in processes:
+                process.terminate()
         codes = [process.poll() for process in processes]
         if None not in codes or any(codes):
             return codes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import typer
 
@@ -18,7 +18,7 @@ from supervisor.commands import jobs
 from supervisor.commands.definitions import definitions, seed_of
 from supervisor.console import percent
 from supervisor.curriculum import level_now
-from supervisor.errors import UsageError
+from supervisor.errors import TryAgainError, UsageError
 from supervisor.journal.recovery import known_targets
 from supervisor.search.setup import load_setup
 from supervisor.seeds import derive_seed
@@ -59,8 +59,14 @@ def play_live(options: LiveOptions) -> int:
         seconds=options.seconds,
     )
     typer.echo(f"Playing {', '.join(item.target for item in task.items)} at {task.host}:{task.port}; Ctrl+C ends it")
-    with _the_players_own_signals():
-        result = jobs.run(jobs.Job("live", task, LiveResult), typer.echo)
+    with _asked_to_leave() as leave:
+        try:
+            result = jobs.run(jobs.Job("live", task, LiveResult), typer.echo, leave)
+        except TryAgainError:
+            if not leave.is_set():
+                raise
+            typer.echo("Asked to leave before anything was played")
+            return 0
     for played in result.played:
         typer.echo(_line(played))
     refused = f", {result.refused:,} put into quarantine" if result.refused else ""
@@ -89,18 +95,16 @@ def _line(played: LivePlayed) -> str:
 
 
 @contextmanager
-def _the_players_own_signals() -> Iterator[None]:
-    """Ctrl+C reaches the player, which ends its round; what ends this command ends the player too."""
+def _asked_to_leave() -> Iterator[threading.Event]:
+    """Set by Ctrl+C, or by a wish to terminate: the player ends its round and says what came of it."""
+    leave = threading.Event()
 
-    def leave(signum: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(0)
+    def ask(signum: int, frame: FrameType | None) -> None:
+        leave.set()
 
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, leave),
-    }
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield leave
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

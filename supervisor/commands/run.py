@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from supervisor.clock import Clock
+from supervisor.commands.devices import require_devices
 from supervisor.commands.identity import Identified, as_last_started, identify, outside_their_space, with_folders_seed
 from supervisor.commands.serve import token_of
 from supervisor.committing import Committer
@@ -19,6 +20,7 @@ from supervisor.execution.executor import Executor
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.ladder import Patience
 from supervisor.execution.local import LocalExecutor
+from supervisor.execution.machine import machine_of
 from supervisor.execution.resource_note import Notes
 from supervisor.execution.resources import Monitor
 from supervisor.experience.opening import URL_VARIABLE, open_if_there
@@ -72,6 +74,8 @@ def run_supervisor(options: RunOptions) -> int:
     setup = options.adjust(with_folders_seed(options.run_dir, loaded))
     if options.requests_only:
         setup = as_last_started(options.run_dir, setup)
+    else:
+        require_devices(setup)
     if options.dry_run:
         from supervisor.commands.plan import print_plan
 
@@ -230,11 +234,11 @@ class _Run:
     ) -> tuple[Parts, ReloadDelivery]:
         store = ModelStore(self._run_dir)
         played = self._played(settings)  # before trials' processes begin: they inherit the address
-        gpu = Gpu.find(self._console.say, self._events.write)
-        monitor = Monitor(self._run_dir, settings.resources, gpu)
+        gpus = Gpu.find_all(self._console.say, self._events.write)
+        monitor = Monitor(self._run_dir, settings.resources, gpus)
         report = self._quiet_report if self._options.requests_only else self._events.write
         spaces = {key: definition.space for key, definition in self._setup.targets.items()}
-        executor = LocalExecutor(settings.run.workers, patience=_patience(settings), gpu=gpu)
+        executor = LocalExecutor(settings.run.workers, patience=_patience(settings), gpus=gpus)
         client = ServerClient(*settings.serving.administration, token_of(settings))
         delivery = ReloadDelivery(self._run_dir, client, identity.folder_id, report)
         # A command leaves the dashboard to the next start, which knows the address of its database.
@@ -264,6 +268,7 @@ class _Run:
             admission=monitor.admission,
             overload=monitor.overload,
             room=monitor.room,
+            machine=partial(machine_of, gpus),
             versions=library_versions(),
             clock=self._clock,
             notifier=self._notifier,
@@ -274,7 +279,7 @@ class _Run:
     def _tell_of(self, observer: Observer, notes: Notes, turn: Turn) -> None:
         observer.turn(turn)
         if not self._options.requests_only:  # whose limits are not the run's
-            notes.turn(turn.waiting)
+            notes.turn(turn.waiting, turn.devices)
 
     def _meanwhile(self, executor: Executor, observer: Observer) -> None:
         """What the loop cares for while it waits for a proposal that takes long."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.contract import Json
+from supervisor.execution.device import CPU
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.resource_note import Resources, limits_of, read_note, resources_of
 from supervisor.execution.resources import Monitor
@@ -31,10 +32,11 @@ def standing(run_dir: Path, running: bool) -> Standing:
     note = read_note(run_dir)
     if running and note is not None:
         return Standing(note.resources, max(0.0, time.time() - note.noted_s))
-    limits, gpu = limits_of(note), Gpu.find(_silent)
-    monitor = Monitor(run_dir, limits, gpu)
+    limits, gpus = limits_of(note), Gpu.find_all(_silent)
+    monitor = Monitor(run_dir, limits, gpus)
     time.sleep(MEASURE_S)
-    return Standing(resources_of(monitor.look(), limits, gpu is not None), 0.0)
+    devices = [note.resources.device if note is not None else CPU]  # where it ran last, or would by the defaults
+    return Standing(resources_of(monitor.look(), limits, bool(gpus), devices=devices), 0.0)
 
 
 def _silent(said: str) -> None:

@@ -8,7 +8,7 @@ it was after any interruption, and what it made is served, searched and rolled b
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +19,13 @@ from supervisor.commands.definitions import steps_of
 from supervisor.commands.run import RunOptions, run_supervisor
 from supervisor.commands.scoretable import Row, Table, as_markdown, as_text, summary
 from supervisor.commands.scoring import FOLDER, Question, examine, task_of
+from supervisor.config.fields import is_device
 from supervisor.config.mistakes import suggest
 from supervisor.contract import Scalar
 from supervisor.errors import UsageError
+from supervisor.execution.device import problem_of
+from supervisor.execution.gpu import Gpu
+from supervisor.execution.machine import machine_of
 from supervisor.journal import durable
 from supervisor.journal.identity import load_identity, lock_is_held
 from supervisor.journal.log_scan import records_with
@@ -51,6 +55,7 @@ class TrainOptions:
     learning_rate: float | None = None
     games: int = 1000
     workers: int = 1
+    device: str | None = None  # instead of the configuration's
 
 
 def train_models(options: TrainOptions) -> int:
@@ -94,12 +99,23 @@ def _chosen(options: TrainOptions) -> list[str]:
 
 
 def _adjusted(setup: Setup, options: TrainOptions) -> Setup:
-    """The targets with the flags' epochs, batch size and learning rate."""
+    """The targets with the flags' epochs, batch size, learning rate and device."""
     problems: list[str] = []
     targets = {key: _changed(target, options, problems) for key, target in setup.targets.items()}
+    if options.device is not None:
+        targets = {key: replace(target, device=options.device) for key, target in targets.items()}
+        problems += _no_such_device(options.device, targets.values())
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
     return replace(setup, targets=targets)
+
+
+def _no_such_device(device: str, targets: Iterable[TargetDefinition]) -> list[str]:
+    if not is_device(device):
+        return [f"--device {device}: no such device; give auto, cpu or cuda:N"]
+    machine = machine_of(Gpu.find_all(lambda said: None))
+    found = [problem_of(device, machine, target.kind) for target in targets]
+    return [f"--device {device}: {problem}" for problem in found if problem is not None]
 
 
 def _changed(target: TargetDefinition, options: TrainOptions, problems: list[str]) -> TargetDefinition:

@@ -6,6 +6,7 @@ A field marked `decides` changes results and is covered by a run's identity; one
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from supervisor.config.token import clean_token
 from supervisor.contract import Json, Scalar
 
+DEVICES = ("auto", "cpu")  # and cuda:N
 SAMPLERS = ("spsa", "perturb", "tpe", "cmaes", "gp", "random", "qmc", "nsga2")
 
 
@@ -45,12 +47,23 @@ def _sampler(value: str) -> str:
     raise PydanticCustomError("sampler", "no such sampler", {"choices": [*SAMPLERS, "module:Class"]})
 
 
+def is_device(value: str) -> bool:
+    return value in DEVICES or re.fullmatch(r"cuda:(0|[1-9]\d?)", value) is not None
+
+
+def _device(value: str) -> str:
+    if is_device(value):
+        return value
+    raise PydanticCustomError("device", "no such device", {"choices": [*DEVICES, "cuda:0", "cuda:1"]})
+
+
 Whole = Annotated[int, BeforeValidator(whole)]
 Positive = Annotated[int, BeforeValidator(whole), Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 FilePath = Annotated[Path, Field(strict=False)]
 SamplerName = Annotated[str, AfterValidator(_sampler)]
+DeviceName = Annotated[str, AfterValidator(_device)]
 ParamValue = Annotated[Scalar, PlainValidator(_scalar)]
 
 DECIDES: dict[str, Json] = {"decides": True}

@@ -78,7 +78,7 @@ def explain(error: ErrorDetails, root: type[Section] = Settings) -> str:
         return f"{value} is not finite; give a finite number"
     if kind == "literal_error":
         return _not_one_of(value, error["input"], [part.strip("'") for part in _choices(str(context["expected"]))])
-    if kind == "sampler":
+    if kind in ("sampler", "device"):
         choices = context["choices"]
         assert isinstance(choices, list)
         return _not_one_of(value, error["input"], choices)

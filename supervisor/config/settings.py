@@ -17,6 +17,7 @@ from supervisor.config.continuous import ContinuousSettings, ExperienceSettings
 from supervisor.config.fields import (
     DECIDES,
     SECRET,
+    DeviceName,
     FilePath,
     Fraction,
     Names,
@@ -153,7 +154,7 @@ class BudgetSettings(Section):
     ram_mb: Annotated[Positive, Field(ge=64)] = 4096
     """Memory a trial may take beyond what its process starts with."""
     vram_fraction: float = Field(default=0.3, gt=0.0, le=1.0)
-    """Share of the GPU's memory for training, divided among the workers; the rest is for serving."""
+    """Share of each GPU's memory for training, divided among the workers that share it; the rest is for serving."""
     gpu_s: float | None = Field(default=None, gt=0.0)
     """Seconds of the wall clock in which a trial may hold memory of the GPU."""
     gpu_hours_per_day: float | None = Field(default=None, gt=0.0)
@@ -296,6 +297,9 @@ class TargetSettings(Section):
     """How often it comes: every cycle, every third, every tenth."""
     steps: Positive | None = None
     """Training steps of a trial, before `budgets.steps`."""
+    device: DeviceName | None = None
+    """What its trials compute on: cpu, cuda:N, or auto, which is a GPU at scale full, for networks that gain from one,
+    and for programs of your own. It decides no more than the machine does, and so is no part of a run's identity."""
 
 
 class Settings(Section):

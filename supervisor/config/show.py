@@ -19,7 +19,7 @@ def render(loaded: Loaded) -> str:
         for name, info, value in walk(loaded.settings)
     ]
     rows += [
-        (name, _shown(value), loaded.sources.get(name, "default"), DECIDES)
+        (name, _shown(value), loaded.sources.get(name, "default"), "" if name.endswith(".device") else DECIDES)
         for name, value in _targets(loaded.settings).items()
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -32,7 +32,7 @@ def _targets(settings: Settings) -> Mapping[str, Json]:
     found: dict[str, Json] = {}
     for key, target in settings.targets.items():
         found |= {f"targets.{key}.params.{name}": value for name, value in target.params.items()}
-        for name in ("frequency", "steps"):
+        for name in ("frequency", "steps", "device"):
             value = getattr(target, name)
             if value is not None:
                 found[f"targets.{key}.{name}"] = value

@@ -31,6 +31,9 @@ from supervisor.execution.executor import EXIT_OUT_OF_MEMORY, EXIT_REFUSED, STOP
 EXIT_CRASHED = 1
 ENVIRONMENT_NAME = "INCUMBENT_TRIAL"  # marks every program a trial starts with the trial's folder
 VRAM_NAME = "INCUMBENT_VRAM_FRACTION"  # the share of the GPU's memory that the trial and its programs may take
+DEVICE_NAME = "INCUMBENT_DEVICE"  # what the trial has to train on, where that is a GPU: the only one that it sees
+ONLY_GPU = "cuda:0"
+VISIBLE_NAME = "CUDA_VISIBLE_DEVICES"
 PROCESS_NAME = "trial-"  # how a trial and its mere forks are named, before the handle
 TEMPORARY_NAME = "tmp"  # in the trial folder
 LONGEST_TEMPORARY = 74  # bytes: a Unix socket's name has 107, of which `/pymp-12345678/listener-12345678` takes 32
@@ -48,6 +51,8 @@ class Order:
     worker: str  # module with `main(folder: str) -> int`
     ram_mb: int | None  # address space beyond the start; None where a GPU driver reserves far more than it uses
     vram_fraction: float | None = None  # of the GPU's memory; None without GPU
+    visible: str | None = None  # the GPU that it sees, "" none, None whatever there is
+    free: bool = True  # whether it may train elsewhere too
 
 
 def run(order: Order, server_pid: int, output: int, lifeline: int) -> NoReturn:
@@ -101,6 +106,10 @@ def _stand_alone(order: Order, server_pid: int, output: int) -> None:
     os.environ[ENVIRONMENT_NAME] = order.folder
     if order.vram_fraction is not None:
         os.environ[VRAM_NAME] = str(order.vram_fraction)
+    if order.visible is not None:  # in time: CUDA reads it when it is first used, which the fork server never does
+        os.environ[VISIBLE_NAME] = order.visible
+    if order.visible and not order.free:
+        os.environ[DEVICE_NAME] = ONLY_GPU
     with contextlib.suppress(OSError):  # not in every container
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 

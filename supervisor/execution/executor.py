@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from supervisor.contract import Budget
+from supervisor.execution.device import Device
 
 # Exit codes of a trial process. Any other code, and any signal, is a crash.
 EXIT_DONE = 0
@@ -45,12 +46,13 @@ class ExitKind(StrEnum):
 
 @dataclass(frozen=True)
 class Launch:
-    """One attempt at a stage of a trial. `budget` is what this attempt may use."""
+    """One attempt at a stage of a trial. `budget` is what this attempt may use, `device` what it is shown."""
 
     folder: Path
     iteration: int
     budget: Budget
     stage: str  # build | duel: for people; the worker sees in the folder what is due
+    device: Device = Device()
 
 
 @dataclass(frozen=True)

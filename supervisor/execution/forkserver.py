@@ -4,7 +4,7 @@ Started by `server_link` with two descriptors: a socket of messages (one JSON ob
 whose other end only the supervisor holds. It runs one thread and no event but these: an order, a trial's output, a
 trial's end, the supervisor's end.
 
-In:  {"preload": [module, ...]} once, then {"handle", "folder", "worker", "ram_mb", "vram_fraction"} per trial.
+In:  {"preload": [module, ...]} once, then per trial the fields of `child.Order`.
 Out: ready | preload_failed | started | refused | ended, see `server_link`.
 """
 
@@ -21,7 +21,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +34,7 @@ MESSAGE_BYTES = 64 * 1024
 DETAIL_CHARACTERS = 4000
 CHUNK_BYTES = 64 * 1024
 PIPE_FULL_BYTES = 1024 * 1024
+NO_GPUS = {child.VISIBLE_NAME: "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # while modules are imported
 
 
 class Trial:
@@ -190,7 +191,26 @@ class ForkServer:
             self._control.send(json.dumps(message).encode())
 
 
+@contextlib.contextmanager
+def _without_gpus() -> Iterator[None]:
+    """CUDA that was started before a fork cannot be used after it, and looking whether there is a GPU starts it: an
+    optimizer's step looks. What sees none, and may ask no more than NVIDIA's management library, starts nothing."""
+    before = {name: os.environ.get(name) for name in NO_GPUS}
+    os.environ.update(NO_GPUS)
+    yield
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
 def _preload(modules: list[str]) -> dict[str, object]:
+    with _without_gpus():
+        return _imported(modules)
+
+
+def _imported(modules: list[str]) -> dict[str, object]:
     for module in modules:
         try:
             importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""The GPU's memory, through NVIDIA's own library where there is one; without it everything runs on the CPU."""
+"""The GPUs' memory, through NVIDIA's own library where there is one; without it everything runs on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 import pynvml
 
+from supervisor.execution.device import Card
+
 MIB = 2**20
+FIRST = "0"  # the driver's number of a GPU
 RETRY_S = 60.0  # between two looks for a GPU that was lost
 
 
@@ -41,25 +44,45 @@ class Use:
 
 
 class Gpu:
-    """The GPU that trials compute on: the first that CUDA_VISIBLE_DEVICES leaves. A driver that goes away while it is
-    in use is an event, and so is its return; until then its memory is not looked at.
+    """One GPU that CUDA sees. A driver that goes away while it is in use is an event, and so is its return; until then
+    its memory is not looked at.
 
     In a container that hides the host's process numbers our own use looks like another's.
     """
 
-    def __init__(self, handle: object, report: Callable[[str, str], None]) -> None:
+    def __init__(self, handle: object, report: Callable[[str, str], None], card: Card | None = None) -> None:
         self._handle: object | None = handle
         self._report = report
         self._retry_s = float("-inf")  # not before, once it was lost
+        self.card = card or Card(0, FIRST, "")
 
     @classmethod
     def find(cls, say: Callable[[str], None], report: Callable[[str, str], None] | None = None) -> Gpu | None:
-        """The GPU, or None with the reason said. Call it once, at the start; `report` takes later events."""
+        """The first GPU, or None with the reason said. Call it once, at the start; `report` takes later events."""
+        found = cls.find_all(say, report, most=1)
+        return found[0] if found else None
+
+    @classmethod
+    def find_all(
+        cls, say: Callable[[str], None], report: Callable[[str, str], None] | None = None, most: int | None = None
+    ) -> tuple[Gpu, ...]:
+        """Those that CUDA_VISIBLE_DEVICES leaves, in its order; where it is not set, all in the driver's. None of them
+        is a reason that is said. CUDA, too, sees none of those behind the first name that it cannot make out."""
+        tell = report or (lambda event, reason: say(f"{event}: {reason}"))
+        found: list[Gpu] = []
         try:
-            return cls(_open(), report or (lambda event, reason: say(f"{event}: {reason}")))
+            for index, place in enumerate(_places()[:most]):
+                handle = _open(place)
+                found.append(cls(handle, tell, Card(index, _uuid(handle) or place, _name(handle))))
         except pynvml.NVMLError as error:
-            say(f"No GPU ({error}): training and serving on the CPU")
-            return None
+            if not found:
+                say(f"No GPU ({error}): training and serving on the CPU")
+        return tuple(found)
+
+    @property
+    def answers(self) -> bool:
+        """Whether it did at the last look."""
+        return self._handle is not None
 
     def use(self) -> Use | None:
         """A fresh look; None while the driver does not answer.
@@ -70,7 +93,7 @@ class Gpu:
         if was_lost and time.monotonic() < self._retry_s:
             return None
         try:
-            self._handle = self._handle or _open()
+            self._handle = self._handle or _open(self.card.visible)
             sizes = _by_process(self._handle)  # first, for the same reason
             whole = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
             use = Use(whole.total // MIB, whole.used // MIB, sizes)
@@ -79,24 +102,55 @@ class Gpu:
             if not was_lost:
                 with contextlib.suppress(pynvml.NVMLError):
                     pynvml.nvmlShutdown()
-                self._report("gpu_lost", f"the driver does not answer ({error}); going on without a look at its memory")
+                self._report(
+                    "gpu_lost",
+                    f"{self.card}: the driver does not answer ({error}); going on without a look at its memory",
+                )
             return None
         if was_lost:
-            self._report("gpu_back", "the driver answers again")
+            self._report("gpu_back", f"{self.card}: the driver answers again")
         return use
 
 
-def _open() -> object:
+def _places() -> list[str]:
+    """Of the GPUs that CUDA may see: numbers or UUIDs. Raises NVMLError without a driver."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [place.strip() for place in visible.split(",")]
+    pynvml.nvmlInit()
+    try:
+        return [str(number) for number in range(pynvml.nvmlDeviceGetCount())] or [FIRST]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _open(place: str) -> object:
     """A handle. Raises NVMLError without a driver as without a GPU, and then holds nothing."""
     pynvml.nvmlInit()
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     try:
-        if first.isdigit():
-            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
-        return pynvml.nvmlDeviceGetHandleByUUID(first)  # of an empty list, or -1, there is none
+        if place.isdigit():
+            return pynvml.nvmlDeviceGetHandleByIndex(int(place))
+        return pynvml.nvmlDeviceGetHandleByUUID(place)  # of an empty list, or -1, there is none
     except pynvml.NVMLError:
         pynvml.nvmlShutdown()
         raise
+
+
+def _uuid(handle: object) -> str | None:
+    return _told(pynvml.nvmlDeviceGetUUID, handle)
+
+
+def _name(handle: object) -> str:
+    return _told(pynvml.nvmlDeviceGetName, handle) or "a GPU without a name"
+
+
+def _told(question: Callable[[object], str | bytes], handle: object) -> str | None:
+    """Older versions of the binding answer in bytes; a driver need not answer at all."""
+    try:
+        answer = question(handle)
+    except pynvml.NVMLError:
+        return None
+    return answer.decode() if isinstance(answer, bytes) else answer
 
 
 def _by_process(handle: object) -> dict[int, int | None] | None:

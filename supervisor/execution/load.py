@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import psutil
 from supervisor.execution import linux
 from supervisor.execution.gpu import Gpu, Use
 from supervisor.execution.linux import Process
-from supervisor.execution.room import Room
+from supervisor.execution.room import GpuRoom, Room
 from supervisor.execution.serving_processes import serving_pids
 
 MIB = 2**20
@@ -24,7 +24,7 @@ MEMORY_LOOK_S = 5.0  # no more often: the kernel walks all pages of our trials f
 @dataclass(frozen=True)
 class Share:
     """What some programs use. CPU in percent of all CPUs together, the GPU's memory as a fraction; None without GPU, or
-    where its driver does not tell whose is what."""
+    where its driver does not tell whose is what. Of several GPUs it is the one where they use most."""
 
     cpu_percent: float = 0.0
     ram_gb: float = 0.0
@@ -33,7 +33,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Sample:
-    """Use by other programs: neither by us nor by servers of the run folder, which have a share of their own."""
+    """Use by other programs: neither by us nor by servers of the run folder, which have a share of their own. Of
+    several GPUs it is the one where they use least: trials can go there."""
 
     cpu_percent: float
     ram_gb: float
@@ -73,9 +74,9 @@ class Parties:
 class Gauge:
     """Takes samples. CPU use is that since the sample before, or since it was made."""
 
-    def __init__(self, run_dir: Path, gpu: Gpu | None) -> None:
+    def __init__(self, run_dir: Path, gpus: Sequence[Gpu]) -> None:
         self._run_dir = run_dir
-        self._gpu = gpu
+        self._gpus = gpus
         table = linux.processes()
         self._before = seconds(Parties.of(run_dir, table), table)
         self._memory = (0.0, 0.0)  # GB: other programs', the servers'
@@ -89,13 +90,15 @@ class Gauge:
         others, served = cpu_percents(before, now, os.cpu_count() or 1)
         if now.clock_s - self._weighed_s >= MEMORY_LOOK_S:
             self._weighed_s, self._memory = now.clock_s, _memory(parties)
-        use = self._gpu.use() if self._gpu is not None else None
+        uses = [use for gpu in self._gpus if (use := gpu.use()) is not None]
+        foreign = [use.others_fraction(parties.own | parties.servers) for use in uses]
+        held = [_held_fraction(use, parties.servers) for use in uses]
         return Sample(
             cpu_percent=others,
             ram_gb=self._memory[0],
-            vram_fraction=None if use is None else use.others_fraction(parties.own | parties.servers),
+            vram_fraction=None if None in foreign else min(_known(foreign), default=None),
             free_disk_mb=shutil.disk_usage(self._run_dir).free / MIB,
-            serving=Share(served, self._memory[1], _held_fraction(use, parties.servers)),
+            serving=Share(served, self._memory[1], max(_known(held), default=None)),
         )
 
     def room(self) -> Room:
@@ -104,11 +107,10 @@ class Gauge:
         table = linux.processes()
         own = _family(os.getpid(), table)
         trials = {pid for pid in own if pid != os.getpid() and table[pid].parent != os.getpid()}
-        use = self._gpu.use() if self._gpu is not None else None
-        others = None if use is None else use.others_fraction(own)
+        uses = [(gpu.card, use) for gpu in self._gpus if (use := gpu.use()) is not None]
         return Room(
             ram_mb=psutil.virtual_memory().available / MIB + linux.proportional_mb(trials),
-            vram_fraction=None if others is None else 1.0 - others,
+            gpus=tuple(GpuRoom(card, use.total_mb - use.used_mb, use.others_fraction(own)) for card, use in uses),
         )
 
 
@@ -143,9 +145,13 @@ def _memory(parties: Parties) -> tuple[float, float]:
     return max(0.0, foreign_bytes) / 2**30, serving_mb / 1024
 
 
-def _held_fraction(use: Use | None, pids: Iterable[int]) -> float | None:
-    held_mb = None if use is None else use.held_by(pids)
-    return None if use is None or held_mb is None else held_mb / use.total_mb
+def _held_fraction(use: Use, pids: Iterable[int]) -> float | None:
+    held_mb = use.held_by(pids)
+    return None if held_mb is None else held_mb / use.total_mb
+
+
+def _known(fractions: Iterable[float | None]) -> list[float]:
+    return [fraction for fraction in fractions if fraction is not None]
 
 
 def _family(root: int, table: Mapping[int, Process]) -> set[int]:

@@ -38,8 +38,9 @@ class PreloadError(IncumbentError):
 class LocalExecutor:
     """The Executor protocol with a fork server. `threads` is what numerical libraries may use in one trial.
 
-    Without a GPU, RLIMIT_AS is what the process has at its start plus the budget's RAM. A GPU's driver reserves far
-    more addresses than it uses: there memory in use is watched alone, the GPU's too, and a trial is told its share.
+    Where a trial sees no GPU, RLIMIT_AS is what the process has at its start plus the budget's RAM. A GPU's driver
+    reserves far more addresses than it uses: there memory in use is watched alone, the GPU's too, and the trial is told
+    its share.
     """
 
     def __init__(
@@ -49,14 +50,14 @@ class LocalExecutor:
         preload: Sequence[str] = PRELOAD,
         patience: Patience | None = None,
         threads: int = 1,
-        gpu: Gpu | None = None,
+        gpus: Sequence[Gpu] = (),
     ) -> None:
         self._slots = slots
         self._worker = worker
         self._preload = tuple(preload)
         self._patience = patience or Patience()
         self._threads = threads
-        self._gpu = gpu
+        self._gpus = {gpu.card: gpu for gpu in gpus}
         self._attempts: dict[str, Attempt] = {}
         self._exits: dict[str, Exit] = {}
         self._submitted = 0
@@ -70,7 +71,7 @@ class LocalExecutor:
             wait_readable([self._link.fileno()], LOOK_S)
 
     def submit(self, launch: Launch) -> str:
-        attempt = Attempt(launch, self._patience, self._gpu)
+        attempt = Attempt(launch, self._patience, self._gpu_of(launch))
         if self.capacity() == 0:
             raise RuntimeError(f"all {self._slots} slots are taken")
         if any(attempt.folder == other.folder for other in self._attempts.values()):
@@ -125,6 +126,10 @@ class LocalExecutor:
         """Of the fork server, for `doctor` and for tests that kill it."""
         return self._link.pid
 
+    def _gpu_of(self, launch: Launch) -> Gpu | None:
+        card = launch.device.gpu
+        return self._gpus.get(card) if card is not None else None
+
     def _start_server(self) -> None:
         self._link = ServerLink(self._preload, self._threads)
         self._base_mb = 0
@@ -135,9 +140,10 @@ class LocalExecutor:
             return
         for handle, attempt in self._attempts.items():
             if attempt.ordered_s is None:
-                budget = attempt.launch.budget
-                ram_mb, vram = (budget.ram_mb, None) if self._gpu is None else (None, budget.vram_fraction)
-                self._link.order(Order(handle, attempt.folder, self._worker, ram_mb, vram))
+                budget, device = attempt.launch.budget, attempt.launch.device
+                sees = device.gpu is not None or (bool(self._gpus) and not device.hides)
+                ram_mb, vram = (None, budget.vram_fraction) if sees else (budget.ram_mb, None)
+                self._link.order(Order(handle, attempt.folder, self._worker, ram_mb, vram, device.visible, device.free))
                 attempt.ordered_s = time.monotonic()
 
     def _advance(self) -> None:

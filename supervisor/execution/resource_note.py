@@ -9,17 +9,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.config.settings import ResourceSettings
 from supervisor.contract import Json, Waiting, parse
+from supervisor.execution.device import CPU
 from supervisor.execution.resources import Look, Monitor
 
 NAME = "resources.json"
 NOTE_S = 5.0  # no more often, unless the answer has changed
-TRIAL_DEVICE = "cpu"  # no trainer of ours computes on a GPU yet
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Resources:
     held: bool  # trials that ran were told to save and leave
     waits_s: float  # how long already
     waits_for: str | None  # a code of `Waiting`; None where trials run, or may
-    device: str  # that a trial would get
+    device: str  # that trials compute on, or would: cpu, cuda:0, or several of them
     cpu_percent: float
     cpu_max: float | None
     ram_used_gb: float
@@ -55,7 +55,12 @@ class Note:
 
 
 def resources_of(
-    look: Look, limits: ResourceSettings, has_gpu: bool, waits_for: Waiting | None = None, waits_s: float = 0.0
+    look: Look,
+    limits: ResourceSettings,
+    has_gpu: bool,
+    waits_for: Waiting | None = None,
+    waits_s: float = 0.0,
+    devices: Sequence[str] = (CPU,),
 ) -> Resources:
     sample = look.sample
     return Resources(
@@ -64,7 +69,7 @@ def resources_of(
         held=look.yields,
         waits_s=round(waits_s, 1),
         waits_for=waits_for,
-        device=TRIAL_DEVICE,
+        device=", ".join(devices),
         cpu_percent=round(sample.cpu_percent, 1),
         cpu_max=limits.max_cpu_percent,
         ram_used_gb=round(sample.ram_gb, 2),
@@ -99,24 +104,26 @@ class Notes:
         self._wall_s = wall_s
         self._waits_for: Waiting | None = None
         self._waits_since_s = 0.0
+        self._devices: Sequence[str] = (CPU,)
         self._noted_s = float("-inf")
         self._noted: tuple[object, ...] = ()
 
-    def turn(self, waits_for: Waiting | None) -> None:
+    def turn(self, waits_for: Waiting | None, devices: Sequence[str] = (CPU,)) -> None:
         """Never raises: where the disk has no room the note of before grows old."""
         now_s = self._monotonic_s()
         if waits_for is not self._waits_for:
             self._waits_for, self._waits_since_s = waits_for, now_s
+        self._devices = devices or self._devices
         with contextlib.suppress(OSError):
             look = self._monitor.look()
-            what = (waits_for, look.answer.admitted, look.yields)
+            what = (waits_for, look.answer.admitted, look.yields, *self._devices)
             if what != self._noted or now_s - self._noted_s >= NOTE_S:
                 self._noted, self._noted_s = what, now_s
                 self._write(look, now_s - self._waits_since_s if waits_for else 0.0)
 
     def _write(self, look: Look, waits_s: float) -> None:
         limits = self._monitor.limits
-        resources = resources_of(look, limits, self._monitor.has_gpu, self._waits_for, waits_s)
+        resources = resources_of(look, limits, self._monitor.has_gpu, self._waits_for, waits_s, self._devices)
         body = {
             "noted_s": self._wall_s(),
             "limits": limits.model_dump(mode="json"),

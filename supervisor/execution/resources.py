@@ -12,7 +12,7 @@ from supervisor.config.settings import ResourceSettings
 from supervisor.contract import Budget
 from supervisor.execution.gpu import Gpu
 from supervisor.execution.load import Gauge, Sample
-from supervisor.execution.room import Admission, Room, fits
+from supervisor.execution.room import Admission, Claim, Placement, Room, Want, fits
 from supervisor.execution.yielding import Pressure, after_look
 
 RELEASE = 0.9  # once held back, a trial starts only when use has fallen to this share of the limit
@@ -56,13 +56,13 @@ def _load(sample: Sample, limits: ResourceSettings, share: float) -> list[str]:
 class Monitor:
     """Takes samples and remembers the last answer."""
 
-    def __init__(self, run_dir: Path, limits: ResourceSettings, gpu: Gpu | None) -> None:
+    def __init__(self, run_dir: Path, limits: ResourceSettings, gpus: Sequence[Gpu]) -> None:
         self.limits = limits
-        self.has_gpu = gpu is not None
-        self._gauge = Gauge(run_dir, gpu)
+        self.has_gpu = bool(gpus)
+        self._gauge = Gauge(run_dir, gpus)
         self._pressure = Pressure()
         self._latest: Look | None = None
-        self._room = Room(0.0, None)
+        self._room = Room(0.0)
         self._measured_s = float("-inf")
 
     def admission(self) -> Admission:
@@ -81,13 +81,13 @@ class Monitor:
             self._latest = self._judged(self._gauge.sample(), now_s)
         return self._latest
 
-    def room(self, running: Sequence[Budget], further: Budget) -> Admission:
-        """Whether a trial with the budget `further` fits beside those that run."""
+    def room(self, running: Sequence[Claim], further: Budget, want: Want) -> Placement:
+        """Whether and where a trial with the budget `further` fits beside those that run."""
         now_s = time.monotonic()
-        if running and now_s - self._measured_s >= LOOK_S:
+        if (running or want.may_use_gpu) and now_s - self._measured_s >= LOOK_S:
             self._measured_s = now_s
             self._room = self._gauge.room()
-        return fits(running, further, self._room)
+        return fits(running, further, want, self._room)
 
     def _judged(self, sample: Sample, now_s: float) -> Look:
         held = self._latest is not None and not self._latest.answer.admitted

@@ -29,6 +29,7 @@ class Figures:
     waiting: Waiting | None = None
     cycle: int = 0  # the last look for new experiences
     store_up: bool = True  # the last one got an answer, or there was none
+    devices: tuple[str, ...] = ()  # that trials run on
     free_disk_bytes: int | None = None
     log_bytes: int | None = None
 

@@ -103,7 +103,7 @@ class Bookkeeper:
 
     def _catch_up(self) -> None:
         if self._store is None:
-            self._store = self._open_store()
+            self._store = self._opened()
             if self._store is None:
                 return
             self._books = books_of(self._store)
@@ -116,6 +116,13 @@ class Bookkeeper:
             self._write(lines)
         else:
             walk_log(self._run_dir, self._write, lambda text: highest_iteration(text) > last)
+
+    def _opened(self) -> ExperienceStore | None:
+        """Whatever is wrong with the database as a whole may be put right meanwhile. Raises StoreDownError."""
+        try:
+            return self._open_store()
+        except IncumbentError as error:
+            raise StoreDownError(str(error)) from error
 
     def _write(self, lines: Iterable[Record]) -> None:
         assert self._books is not None

@@ -156,4 +156,5 @@ def _with(definition: TargetDefinition, params: Mapping[str, Scalar], override: 
         moving_defaults=tuple(name for name in definition.moving_defaults if name not in searched),
         frequency=override.frequency or definition.frequency,
         steps=override.steps or definition.steps,
+        device=override.device or definition.device,
     )

@@ -27,6 +27,7 @@ class TargetDefinition:
     level: int = 1  # of the opponent at the start
     levels: int = 1  # how many the opponent has
     from_play: bool = False  # whether it can learn from experiences that others played
+    device: str = "auto"  # what its trials are to compute on: not in `digest`, as the machine is not
     fixed: Params = field(default_factory=dict)  # parameters that are not searched
     settings: Mapping[str, Json] = field(default_factory=dict)  # for the trial process; paths are absolute here
     moving_defaults: tuple[str, ...] = ()  # read from the user's file, where a winner is written: not in `digest`

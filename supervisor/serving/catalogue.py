@@ -75,9 +75,9 @@ class Catalogue:
     def way_back(self, target: str, version: str) -> Version:
         """What was served before that version and may come back. Raises ApiError (409) where there is nothing."""
         state, gone = self._targets().get(target, TargetState()), {*self.gone(target), version}
-        history = list(state.history)
-        earlier = history[: history.index(version)] if version in history else history
-        before = [name for name in reversed(earlier) if name not in gone]
+        history = [*state.history, *([state.incumbent.name] if state.incumbent else ())]
+        last = max((at for at, name in enumerate(history) if name == version), default=len(history))
+        before = [name for name in reversed(history[:last]) if name not in gone]
         if not before:
             raise ApiError(409, "no_way_back", f"{target}: there is no version before {version} to go back to")
         return state.versions[before[0]]

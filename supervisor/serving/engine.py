@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from supervisor.contract import Json, Version
@@ -98,9 +98,11 @@ class Engine:
         if found is None:
             return
         (name, sha256), goes_on = found
+        if name in {live.version.name, *await asyncio.to_thread(self._catalogue.gone, slot.target)}:
+            return
         try:
             before = await asyncio.to_thread(self._catalogue.resolve, slot.target, name)
-            if _named(before) != (name, sha256) or before.iteration >= live.version.iteration:
+            if _named(before) != (name, sha256):
                 return
             slot.previous = await self._load(slot.target, before)
         except ApiError as error:
@@ -127,7 +129,7 @@ class Engine:
                     self._refuse(self.slots.made(target), wanted, error)
                 raise
             is_first = slot.live is None
-            swap = self._flip(self.slots.made(target), served)
+            swap = self._flip(self.slots.made(target), served, await asyncio.to_thread(self._catalogue.gone, target))
             if is_first:
                 await self._watch_on(self.slots.made(target), served)
             return swap
@@ -146,7 +148,7 @@ class Engine:
                     return Swap(live, live.version.name, changed=False)
                 raise ApiError(409, "not_live", f"{target}: {live.version.name} is live, not {name[:100]!r}")
             back = slot.previous
-            if back is None or back.version.iteration > live.version.iteration:  # that one was taken out for this one
+            if back is None:
                 before = await asyncio.to_thread(self._catalogue.way_back, target, live.version.name)
                 back = await self._load(target, before)
             await asyncio.to_thread(self._note_rollback, target, live.version, back.version, cause, detail)
@@ -232,27 +234,31 @@ class Engine:
             ) from error
         return sessions.build(data, version.interface, self._options.max_rows, leash, self._room)
 
-    def _flip(self, slot: Slot, served: Served) -> Swap:
+    def _flip(self, slot: Slot, served: Served, gone: Collection[str]) -> Swap:
+        """Serve it. Of whatever takes another's place it is watched whether it is worse, an old version too, but not
+        where it is the way back from one that was rolled back: that one never returns."""
         before = slot.live
         slot.refusal = slot.refused_version = None
         if served is before:
             return Swap(served, before.version.name, changed=False)
-        stays, dropped = before, slot.previous
+        stays = before
         if slot.split is not None and slot.split.keyless is slot.previous and slot.previous is not served:
-            stays, dropped = slot.previous, before  # a canary makes room for the next: what most are served stays
+            stays = slot.previous  # a canary makes room for the next: what most are served stays
+        if stays is not None and stays.version.name in gone:
+            stays = None
+        unused = [other for other in (before, slot.previous) if other is not stays and other is not served]
         self._watch.end(slot, Verdict.SUPERSEDED)
         slot.previous, slot.live = stays, served
         slot.swaps += before is not None
         if before is not None:
             _hand_on_shadow(before, served)
-        if stays is not None and served.version.iteration > stays.version.iteration:
+        if stays is not None:
             self._watch.begin(slot, served, stays)
         name = served.version.name
         self._announce(
             f"{slot.target}: {before.version.name} -> {name}" if before else f"{slot.target}: serving {name}"
         )
-        if dropped is not None and dropped is not served:
-            self._let_go(dropped)
+        self._let_go(*unused)
         return Swap(served, before.version.name if before else None, changed=True)
 
     def _let_go(self, *dropped: Served | None) -> None:

@@ -166,6 +166,7 @@ def test_the_configuration_for_logrotate_names_what_a_run_writes_and_never_throw
 
 
 @needs_logrotate
+@pytest.mark.slow
 def test_logrotate_works_beside_a_real_supervisor_again_and_again(finished_run, tmp_path):
     folder = finished_run.copy(tmp_path)
     with started(folder) as live:

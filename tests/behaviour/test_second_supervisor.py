@@ -63,9 +63,9 @@ def check(live, before, finished_run, base):
 
 def test_a_second_supervisor_never_comes_in_even_where_the_lock_file_is_deleted(live, finished_run, tmp_path):
     before = starts(live.folder)
-    for round_ in range(9):
+    for round_ in range(3):
         try_once(live, round_, in_this_process)
-    try_once(live, 9, in_one_of_its_own)
+    try_once(live, 3, in_one_of_its_own)
     check(live, before, finished_run, tmp_path)
 
 

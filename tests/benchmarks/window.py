@@ -110,7 +110,7 @@ def run_loop(folder: Path, executor: LocalExecutor, workers: int, window: int, o
         folder, targets=(TARGET,), window=window, definitions={TARGET: target}, settings=keep, dashboard=True
     )
     folder.mkdir()
-    monitor = Monitor(folder, ResourceSettings(), None)
+    monitor = Monitor(folder, ResourceSettings(), ())
     started_s = time.monotonic()
     run.run(size.iterations, slots=workers, executor=executor, admission=monitor.admission, room=monitor.room)
     return Measured(time.monotonic() - started_s, [_taken(folder, number + 1) for number in range(size.iterations)])

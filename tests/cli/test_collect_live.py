@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -13,6 +18,8 @@ from tests.support.command_line import call, process
 from tests.support.experiences import read, together
 from tests.support.onnx_models import always
 from tests.support.ports import free_port
+from tests.support.processes import wait_for
+from tests.support.scraping import scrape
 from tests.support.served_folder import TARGET, ServedFolder
 from tests.support.server_process import ServerProcess
 from trainers.jobs import live_client
@@ -59,6 +66,26 @@ def test_most_actions_are_the_models_and_some_are_tried_out(played):
     assert 0.88 < (rows.actions == DODGE).mean() < 0.94  # a tenth at random, of which a tenth is the same
     assert set(rows.actions.tolist()) == set(range(10))
     assert set(rows.versions.tolist()) == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_alone_to_leave_it_says_what_came_of_it(tmp_path, number):
+    """As a program that started it tells it, where no terminal tells its children too."""
+    folder = ServedFolder(tmp_path / "run")
+    folder.promote(always(DODGE))
+    with ServerProcess(folder.path) as server:
+        flags = ("--targets", TARGET, "--port", str(server.port), "--run-dir", str(folder.path))
+        command = [sys.executable, "-m", "supervisor", "collect", "--live", *flags]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as playing:
+            wait_for("experiences", lambda: taken(server) > 0)
+            playing.send_signal(number)
+            said, _ = playing.communicate(timeout=60)
+        assert playing.returncode == 0
+        assert re.search(rf"{TARGET}: [\d,]+ steps, fights won: .*\n{taken(server):,} experiences stored in", said)
+
+
+def taken(server):
+    return int(scrape(server.port).get("incumbent_experiences_total", 0))
 
 
 def test_a_server_that_does_not_come_back_is_told(monkeypatch):

@@ -76,7 +76,7 @@ def test_what_a_run_decided_by_is_told_with_why_not_and_its_limits_outlive_it(fo
 def monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Monitor:
     sample = Sample(25.04, 6.5, 0.65, 2048, Share(12.0, 0.5, 0.1))
     monkeypatch.setattr(Gauge, "sample", lambda self: sample)
-    return Monitor(tmp_path, ResourceSettings(max_cpu_percent=30, max_ram_gb=8), None)
+    return Monitor(tmp_path, ResourceSettings(max_cpu_percent=30, max_ram_gb=8), ())
 
 
 def test_the_note_is_renewed_every_few_seconds_and_at_once_when_the_answer_changes(
@@ -136,7 +136,7 @@ def test_people_read_what_is_used_of_how_much_and_why_nothing_begins(monitor: Mo
         "other programs: CPU 25 % of 30 %, memory 6.5 GB of 8 GB, GPU memory 65 % of 70 %; trials on cpu"
     )
     tight = limits.model_copy(update={"max_cpu_percent": 20.0})
-    short = Monitor(Path(), tight, None).look()
+    short = Monitor(Path(), tight, ()).look()
     held = resource_note.resources_of(short, tight, False, Waiting.RESOURCES, 40.0)
     assert for_people(Standing(held, 2.0)).endswith(
         " (2 s ago); trials on cpu, none may begin for 42 s: other programs use 25 % CPU (limit 20 %)"

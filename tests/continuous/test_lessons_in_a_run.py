@@ -4,7 +4,6 @@ very same ones."""
 from __future__ import annotations
 
 import json
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from supervisor.lesson import Lesson
 from supervisor.lessons import FILE_NAME
 from supervisor.search.fold import value_of
 from supervisor.state import State, fold_all
-from tests.support import pupil
 from tests.support.experiences import experiences
 from tests.support.experiences import write as write_rows
 from tests.support.pupil import TARGETS, WIDTH, pupils
@@ -230,32 +228,6 @@ def without_times(records):
         if line["lesson"] is not None:
             line["lesson"] = {k: v for k, v in vars(line["lesson"]).items() if k != "since_us"}
     return found
-
-
-def test_a_store_that_falls_silent_in_the_midst_of_a_lesson_is_waited_for_and_nothing_is_read_twice(
-    tmp_path, monkeypatch
-):
-    run = learner(tmp_path / "run")
-    played(run.run_dir, A, 1000)
-    path, away = run.run_dir / "experiences.db", run.run_dir / "away"
-    pages = 0
-
-    def read_a_page(self):
-        nonlocal pages
-        pages += 1
-        if pages == 2:
-            path.rename(away)
-            path.mkdir()  # what cannot be opened
-            threading.Timer(0.3, back).start()
-
-    def back():
-        path.rmdir()
-        away.rename(path)
-
-    monkeypatch.setattr(pupil.PupilTarget, "read_a_page", read_a_page)
-    run.run(100, one_cycle=True)
-    (line,) = lesson_lines(run)
-    assert (line.status, line.metrics["new_rows"]) == (Status.COMPLETE, 1000.0)
 
 
 def test_a_store_that_stays_silent_lets_the_trial_rest_until_it_answers(tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ def test_it_does_not_take_a_trial_with_it(flights, tmp_path, what):
 def launched(flight, group):
     """What a process may take that is started for the flight."""
     submitted = []
-    flight.launch(SimpleNamespace(submit=submitted.append), workers=4, group=group)
+    flight.launch(SimpleNamespace(submit=submitted.append), at_once=4, group=group)
     flight.handle = "handle"
     return submitted[0].budget.wall_s
 

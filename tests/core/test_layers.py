@@ -51,6 +51,8 @@ LAYERS = (
         "supervisor.parts",
         "supervisor.horizon",
         "supervisor.look",
+        "supervisor.silence",
+        "supervisor.putting_off",
     ),
     (
         "supervisor.admitting",

@@ -132,7 +132,9 @@ def served_now(run_dir: Path) -> str | None:
     return None
 
 
-@pytest.mark.parametrize(("back_to", "served"), [("before", "v000002"), (None, None)])
+@pytest.mark.parametrize(
+    ("back_to", "served"), [("before", "v000002"), pytest.param(None, None, marks=pytest.mark.slow)]
+)
 def test_killed_before_any_durable_operation_it_is_followed_exactly_once(run, tmp_path, back_to, served):
     server_goes_back(run.run_dir, TARGET, back_to)
     assert kill_everywhere(run.run_dir, tmp_path, served) > 20

@@ -83,11 +83,11 @@ def test_a_driver_that_goes_away_while_it_is_in_use_is_an_event_and_so_is_its_re
         assert probe.ask("admission") == "admitted"
         assert probe.ask("mine") == "None"
         assert probe.ask("meter", 0.25, 5.0) == "0.0 0 None"
-        assert probe.ask("events").startswith("gpu_lost: the driver does not answer (GPU is lost)")
+        assert probe.ask("events").startswith("gpu_lost: cuda:0 Card: the driver does not answer (GPU is lost)")
         stand_in.fail(0)
         assert "100 % of the GPU's memory" in probe.ask("admission")
         first, second = probe.ask("events").split("; gpu_back: ")
-        assert (first.count("gpu_lost"), second) == (1, "the driver answers again")
+        assert (first.count("gpu_lost"), second) == (1, "cuda:0 Card: the driver answers again")
 
 
 def test_a_gpu_that_falls_off_the_bus_is_an_event_too(stand_in):
@@ -127,6 +127,38 @@ def test_of_several_gpus_the_first_that_cuda_sees_counts(stand_in, visible, tota
     environ = {name: value for name, value in stand_in.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     with probing(environ | ({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {})) as probe:
         assert int(probe.ask("total")) == total_mb
+
+
+@pytest.mark.parametrize(
+    ("visible", "cards"),
+    [
+        (None, "cuda:0 Card=GPU-one, cuda:1 Old card=GPU-old, cuda:2 Card=GPU-three"),
+        ("2,0", "cuda:0 Card=GPU-three, cuda:1 Card=GPU-one"),
+        ("GPU-old", "cuda:0 Old card=GPU-old"),
+        ("1,9,0", "cuda:0 Old card=GPU-old"),  # CUDA sees none behind one that is not there
+    ],
+)
+def test_gpus_are_numbered_as_cuda_would_and_named_by_what_no_order_changes(stand_in, visible, cards, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    stand_in.tell(*((uuid, 1000, 0, 0) for uuid in ("GPU-one", "GPU-old", "GPU-three")))
+    environ = {name: value for name, value in stand_in.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    with probing(environ | ({"CUDA_VISIBLE_DEVICES": visible} if visible is not None else {})) as probe:
+        assert probe.ask("cards") == cards
+
+
+def test_a_gpu_whose_driver_tells_no_uuid_is_named_by_its_number(stand_in):
+    stand_in.tell(("GPU-one", 1000, 0, 0), ("nameless", 1000, 0, 0))
+    with probing(stand_in.environ | {"CUDA_VISIBLE_DEVICES": "1"}) as probe:
+        assert probe.ask("cards") == "cuda:0 Card=1"
+
+
+def test_trials_wait_only_while_others_fill_every_gpu(stand_in):
+    stand_in.tell(("GPU-one", 1000, 900, 0), ("GPU-two", 1000, 0, 0))
+    with probing(stand_in.environ | {"CUDA_VISIBLE_DEVICES": "0,1"}) as probe:
+        probe.ask("limit", 0.5)
+        assert probe.ask("admission") == "admitted"
+        stand_in.tell(("GPU-one", 1000, 900, 0), ("GPU-two", 1000, 700, 0))
+        assert "70 % of the GPU's memory" in probe.ask("admission")
 
 
 @pytest.mark.parametrize("hidden", ["", "-1", "7", "GPU-three"])

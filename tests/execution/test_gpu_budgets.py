@@ -1,6 +1,7 @@
 """What a trial may take of the GPU: its share of the memory, its seconds, its target's hours of the day."""
 
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from supervisor.config.settings import BudgetSettings
 from supervisor.contract import Budget
+from supervisor.execution.device import Card, Device
 from supervisor.execution.executor import ExitKind, Launch
+from supervisor.execution.forkserver import NO_GPUS
 from supervisor.execution.gpu import Use
 from supervisor.execution.gpu_hours import within_gpu_hours
 from supervisor.execution.gpu_meter import CONTEXT_MB
@@ -23,6 +26,7 @@ from supervisor.journal.trial_folder import TrialFolder
 from supervisor.notify import Notifier
 from supervisor.signals import Signals
 from tests.execution.test_ladder import acts, sighting
+from tests.support import preload_seeing
 from tests.support.command_line import NoopFolder
 from tests.support.fake_worker import BEGAN_NAME
 from tests.support.gpu_target import TAKE_NAME
@@ -41,8 +45,13 @@ QUICK = Patience(ask_s=0.2, terminate_s=0.2, urgent_s=0.1, hung_s=30.0)
 # one attempt
 
 
+CARD = Card(0, "GPU-one", "")
+
+
 class Driver:
     """Tells that the trial in a folder holds memory, from its first look on."""
+
+    card = CARD
 
     def __init__(self):
         self.folder = None
@@ -61,7 +70,7 @@ def driver():
 
 @pytest.fixture(scope="module")
 def executor(driver):
-    local = LocalExecutor(worker="tests.support.fake_worker", preload=(), patience=QUICK, gpu=driver)
+    local = LocalExecutor(worker="tests.support.fake_worker", preload=(), patience=QUICK, gpus=[driver])
     yield local
     local.close()
 
@@ -71,10 +80,10 @@ def attempt(executor, driver, tmp_path, monkeypatch):
     """Runs the fake worker with a GPU budget; what it holds of the GPU is told by the driver."""
     monkeypatch.setattr("supervisor.execution.attempt.MEMORY_LOOK_S", 0.1)
 
-    def run(do, held_mb, **budget):
+    def run(do, held_mb, device=Device(CARD), **budget):  # noqa: B008
         driver.folder, driver.held_mb = tmp_path, held_mb
         plain = launch(tmp_path, do)
-        return collect(executor, executor.submit(Launch(tmp_path, 1, replace(plain.budget, **budget), "build")))
+        return collect(executor, executor.submit(Launch(tmp_path, 1, replace(plain.budget, **budget), "build", device)))
 
     return run
 
@@ -104,6 +113,38 @@ def test_a_trial_is_told_its_share(attempt, tmp_path):
     assert json.loads((tmp_path / "facts.json").read_text())["vram"] == "0.15"
 
 
+@pytest.mark.parametrize(
+    ("device", "visible", "trains_on", "share", "address_space"),
+    [
+        (Device(CARD), "GPU-one", "cuda:0", "0.15", False),
+        (Device(CARD, free=True), "GPU-one", None, "0.15", False),
+        (Device(hides=True), "", None, None, True),
+        (Device(), "untouched", None, "0.15", False),
+    ],
+)
+def test_a_trial_sees_the_gpu_that_it_is_given_and_no_other(
+    attempt, tmp_path, device, visible, trains_on, share, address_space
+):
+    assert attempt("describe", 0, device, vram_fraction=0.15).kind is ExitKind.DONE
+    seen = json.loads((tmp_path / "facts.json").read_text())
+    told = visible if visible != "untouched" else os.environ.get("CUDA_VISIBLE_DEVICES")
+    assert (seen["visible"], seen["device"], seen["vram"]) == (told, trains_on, share)
+    assert seen["address_space"] is address_space
+
+
+def test_what_all_trials_share_sees_no_gpu_and_what_a_trial_sees_is_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv(preload_seeing.NAME, str(tmp_path / "seen"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-of-the-operator")
+    executor = LocalExecutor(worker="tests.support.fake_worker", preload=("tests.support.preload_seeing",))
+    try:
+        plain = launch(tmp_path, "describe")
+        assert collect(executor, executor.submit(plain)).kind is ExitKind.DONE
+    finally:
+        executor.close()
+    assert json.loads((tmp_path / "seen").read_text()) == NO_GPUS
+    assert json.loads((tmp_path / "facts.json").read_text())["visible"] == "GPU-of-the-operator"
+
+
 def test_the_ladder_asks_first_where_seconds_are_up_and_not_where_memory_is():
     rungs, taken = acts([sighting(float(now), gpu_s=float(now), gpu_limit_s=10.0) for now in range(60)])
     assert taken == [(11.0, Act.ASK), (26.0, Act.TERMINATE), (31.0, Act.KILL)]
@@ -116,7 +157,7 @@ def test_a_later_attempt_has_the_seconds_that_the_earlier_ones_left(tmp_path):
     spec = trial_spec({}, budget=Budget(steps=0, wall_s=600.0, ram_mb=64, vram_fraction=0.3, gpu_s=100.0))
     flight = Flight(spec, TrialFolder(tmp_path), "now", exits=[earlier("build", 30.0), earlier("duel", 20.0)])
     launched = []
-    flight.launch(SimpleNamespace(submit=launched.append), workers=2)
+    flight.launch(SimpleNamespace(submit=launched.append), at_once=2)
     [launch_of_it] = launched
     assert launch_of_it.budget == replace(spec.budget, gpu_s=50.0, vram_fraction=0.15, wall_s=590.0)
     assert flight.time_used()["gpu_seconds"] == 50.0

@@ -79,8 +79,8 @@ def test_use_just_below_the_limit_admits_but_does_not_release() -> None:
 def test_a_monitor_looks_at_the_real_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "LOOK_S", 0.0)
     roomy = ResourceSettings(max_cpu_percent=None, max_ram_gb=1e6, min_free_disk_mb=0)
-    assert Monitor(tmp_path, roomy, None).admission().admitted
-    monitor = Monitor(tmp_path, ResourceSettings(min_free_disk_mb=10**9), None)
+    assert Monitor(tmp_path, roomy, ()).admission().admitted
+    monitor = Monitor(tmp_path, ResourceSettings(min_free_disk_mb=10**9), ())
     assert "the disk has" in monitor.admission().reason
 
 

@@ -110,7 +110,7 @@ def test_what_a_server_burns_and_holds_is_serving_in_the_sample(
     monkeypatch.setattr(load, "MEMORY_LOOK_S", 0.0)
     with program("serves", tmp_path) as server:
         began_s = time.monotonic()
-        gauge = Gauge(tmp_path, None)
+        gauge = Gauge(tmp_path, ())
         server.burn()
         found = gauge.sample()
         elapsed_s = time.monotonic() - began_s
@@ -172,8 +172,8 @@ def test_another_program_makes_trials_leave_and_its_end_brings_them_back(
     monkeypatch.setattr(load, "MEMORY_LOOK_S", 0.0)
     monkeypatch.setattr(resources, "LOOK_S", 0.0)
     monkeypatch.setattr("supervisor.execution.yielding.PATIENCE_S", 0.1)
-    held = Gauge(tmp_path, None).sample().ram_gb
-    monitor = Monitor(tmp_path, ResourceSettings(max_ram_gb=held + 0.2), None)
+    held = Gauge(tmp_path, ()).sample().ram_gb
+    monitor = Monitor(tmp_path, ResourceSettings(max_ram_gb=held + 0.2), ())
     kept = [program("other", tmp_path) for _ in range(6)]
     with contextlib.ExitStack() as stack:
         for other in kept:

@@ -80,7 +80,7 @@ def test_a_monitor_holds_both_new_trials_and_those_that_run_until_the_calm_has_l
     seconds = itertools.count(0.0, 2.0)
     monkeypatch.setattr(Gauge, "sample", lambda self: Sample(next(use), 0, None, 1e6))
     monkeypatch.setattr(resources.time, "monotonic", lambda: next(seconds))
-    monitor = Monitor(tmp_path, ResourceSettings(max_cpu_percent=50), None)
+    monitor = Monitor(tmp_path, ResourceSettings(max_cpu_percent=50), ())
     looks = [monitor.look() for _ in range(9)]
     assert [look.yields for look in looks] == [False, False, False, True, True, True, True, True, False]
     assert [look.answer.admitted for look in looks] == [False] * 8 + [True]
@@ -93,10 +93,10 @@ def test_nobody_leaves_where_loads_are_not_looked_at_nor_for_a_full_disk(
     seconds = itertools.count(0.0, 10.0)
     monkeypatch.setattr(resources.time, "monotonic", lambda: next(seconds))
     monkeypatch.setattr(Gauge, "sample", lambda self: Sample(90, 0, None, 1))
-    eager = Monitor(tmp_path, ResourceSettings(max_cpu_percent=50, pause_on_high_load=False), None)
+    eager = Monitor(tmp_path, ResourceSettings(max_cpu_percent=50, pause_on_high_load=False), ())
     assert [eager.overload() for _ in range(9)] == [""] * 9
     assert not eager.admission().admitted  # the disk
-    full = Monitor(tmp_path, ResourceSettings(), None)
+    full = Monitor(tmp_path, ResourceSettings(), ())
     assert [full.overload() for _ in range(9)] == [""] * 9
 
 

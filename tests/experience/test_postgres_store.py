@@ -18,8 +18,11 @@ from supervisor.experience.postgres import store as postgres_store
 from supervisor.experience.postgres.address import Address
 from supervisor.experience.postgres.async_reader import AsyncPostgresReader
 from supervisor.experience.postgres.connection import told
+from supervisor.experience.postgres.encoding import HEADER, TRAILER, encoded
+from supervisor.experience.postgres.named_sql import query
 from supervisor.experience.postgres.paging import Paging
 from supervisor.experience.postgres.schema import create, migrate
+from supervisor.experience.postgres.sending import sent
 from supervisor.experience.postgres.store import PostgresStore, open_postgres
 from supervisor.experience.postgres.writing import write as write_rows
 from supervisor.experience.rows import Experiences
@@ -28,6 +31,7 @@ from supervisor.experience.store import (
     NotInitialisedError,
     Parcel,
     Position,
+    Refused,
     Selection,
     Stored,
     StoreDownError,
@@ -217,6 +221,35 @@ class TestFaults:
             store.write([parcel])
         assert store.write([parcel]) == [Stored(3, 0)]
 
+    def test_a_connection_cut_between_the_name_and_the_rows_leaves_neither(self, store, url):
+        connection = store.connection
+
+        def cut(claimed):
+            kill_backend(store, url)
+            return [[HEADER, encoded(TARGET, experiences(2000, width=2000)), TRAILER]]
+
+        statements = [b"INSERT INTO ml_experience_batches VALUES ('game', 'a', 9, 0)", query("writing", "rows")]
+        with pytest.raises(psycopg.OperationalError):
+            connection.wait(sent(connection.pgconn, statements, cut))
+        assert connection.closed
+        assert store.write([Parcel([(TARGET, numbered(3))], (), "game", "a")]) == [Stored(3, 0)]
+        assert numbers(read(store)) == [0, 1, 2]
+
+    def test_rows_that_cannot_be_made_leave_nothing_and_no_half_message(self, store, url):
+        connection, nothing = store.connection, {"ml_experience_batches": 0, "ml_experience_replay": 0}
+        statements = [b"INSERT INTO ml_experience_batches VALUES ('game', 'a', 9, 0)", query("writing", "rows")]
+        with pytest.raises(ZeroDivisionError):
+            connection.wait(sent(connection.pgconn, statements, lambda claimed: [[HEADER, bytes(1 // len(claimed))]]))
+        assert connection.closed
+        assert {name: rows_of(url, f"SELECT count(*) FROM {name}")[0][0] for name in nothing} == nothing
+        assert store.write([Parcel([(TARGET, numbered(3))], (), "game", "a")]) == [Stored(3, 0)]
+
+    def test_what_is_refused_stands_in_the_quarantine_character_by_character(self, store, url):
+        texts = ("ü/\u2028", "nan", "\\N\t\r\n", "")
+        store.write([Parcel([], [Refused(*texts), Refused("", "", "", "\\.")])])
+        found = rows_of(url, "SELECT target, reason, detail, row FROM ml_experience_quarantine ORDER BY id")
+        assert found == [texts, ("", "", "", "\\.")]
+
     def test_a_statement_that_takes_too_long_is_given_up(self, url):
         impatient = open_postgres(url, statement_s=0.1)
         with psycopg.connect(url) as holder:
@@ -237,7 +270,8 @@ class TestFaults:
         assert read(store) == []
         store.close()
 
-    def test_a_full_disk_leaves_nothing_and_the_parcel_can_be_handed_over_again(self, store, url):
+    @pytest.mark.parametrize("width", [8, 2000])  # 2000: the server refuses a row while megabytes are still to come
+    def test_a_full_disk_leaves_nothing_and_the_parcel_can_be_handed_over_again(self, store, url, width):
         """The server is made to say what it says when its disk is full; filling one takes a machine of its own."""
         rows_of(
             url,
@@ -248,9 +282,10 @@ class TestFaults:
             "CREATE TRIGGER full_disk BEFORE INSERT ON ml_experience_replay FOR EACH ROW EXECUTE FUNCTION full_disk()"
         )
         rows_of(url, trigger)
-        parcel = Parcel([(TARGET, numbered(300))], (), "game", "a")
+        parcel = Parcel([(TARGET, experiences(300, width=width))], (), "game", "a")
         with pytest.raises(StoreDownError, match="free some space"):
             store.write([parcel])
+        assert store.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
         rows_of(url, "DROP TRIGGER full_disk ON ml_experience_replay")
         assert store.write([parcel]) == [Stored(300, 0)]
         assert numbers(read(store)) == list(range(300))

@@ -6,13 +6,11 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
-from psycopg import sql
 
 from supervisor.experience.opening import caretaker_of
 from supervisor.experience.postgres import partitions
 from supervisor.experience.postgres.store import open_postgres
-from supervisor.experience.sqlite.columns import COLUMNS, rows_of
-from supervisor.experience.store import Reader
+from supervisor.experience.store import BEGINNING, Reader, Selection
 from tests.support.caretaker_conformance import NOW_US, CaretakerConformance, played, retention
 from tests.support.experiences import OTHER, TARGET, numbers, read, write
 from tests.support.postgres import stores
@@ -46,13 +44,12 @@ class OnPostgres(CaretakerConformance):
         store.connection.execute("SET lock_timeout = '10ms'")
 
     def put_at(self, store, places, rows):
-        columns = sql.SQL(COLUMNS)
-        statement = sql.SQL(
-            "INSERT INTO ml_experience_replay (txid, id, archetype, model_type, {}) VALUES (%s::text::xid8, %s, %s, %s,"
-            " to_timestamp(%s::numeric / 1000000), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        ).format(columns)
-        for place, row in zip(places, rows_of(rows), strict=True):
-            store.connection.execute(statement, (str(place.txid), place.id, *TARGET.split("/"), *row))
+        before = store.newest(Selection(TARGET)) or BEGINNING
+        write(store, rows)
+        there = [page.last for page in read(store, after=before, batch_rows=1)]
+        statement = "UPDATE ml_experience_replay SET txid = %s::text::xid8, id = %s WHERE id = %s"
+        for place, now in zip(places, there, strict=True):
+            store.connection.execute(statement, (str(place.txid), place.id, now.id))
 
 
 @pytest.fixture(scope="module")

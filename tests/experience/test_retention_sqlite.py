@@ -10,8 +10,8 @@ import pytest
 
 from supervisor.experience.keeping.retention import Retention
 from supervisor.experience.opening import caretaker_of
-from supervisor.experience.sqlite.columns import NAMES, rows_of
-from supervisor.experience.sqlite.store import SqliteStore
+from supervisor.experience.sqlite.store import COLUMNS, SqliteStore
+from supervisor.experience.store import BEGINNING, Selection
 from tests.support.caretaker_conformance import AGES, NOW_US, CaretakerConformance, in_files, played
 from tests.support.experiences import TARGET, numbers, read, write
 from tests.support.processes import ROOT
@@ -55,13 +55,13 @@ class TestSqliteCaretaker(CaretakerConformance):
         store.connection.execute("PRAGMA busy_timeout = 10")
 
     def put_at(self, store, places, rows):
-        names = ", ".join(f'"{name}"' for name in NAMES)
-        marks = ", ?" * len(NAMES)
-        for place, row in zip(places, rows_of(rows), strict=True):
-            store.connection.execute(
-                f"INSERT INTO ml_experience_replay (id, archetype, model_type, {names}) VALUES (?, ?, ?{marks})",
-                (place.id, *TARGET.split("/"), *row),
-            )
+        statement = f"INSERT INTO ml_experience_replay (id, {COLUMNS}) SELECT ?, {COLUMNS} FROM ml_experience_replay"
+        before = store.newest(Selection(TARGET)) or BEGINNING
+        write(store, rows)
+        there = [page.last for page in read(store, after=before, batch_rows=1)]
+        for place, now in zip(places, there, strict=True):
+            store.connection.execute(f"{statement} WHERE id = ?", (place.id, now.id))
+            store.connection.execute("DELETE FROM ml_experience_replay WHERE id = ?", (now.id,))
 
 
 def test_a_retention_killed_while_it_removes_rows_is_finished_by_the_next(tmp_path):

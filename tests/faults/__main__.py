@@ -4,7 +4,7 @@
     python -m tests.faults --tier A --jobs 2     what needs no real training
     python -m tests.faults --cell "kill: *"      some cells; --list names all
     python -m tests.faults --every 20            each 20th point
-    python -m tests.faults --reduced             what the default test suite tries, under a minute
+    python -m tests.faults --reduced             what the slow tests try, and CI with them
 
 Prints a line per cell, every broken promise with what differs, and the table. Exit code 1 where a promise broke,
 2 where nothing was tried.

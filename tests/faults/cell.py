@@ -24,7 +24,7 @@ class Cell:
     unavailable: Callable[[], str] = lambda: ""  # why this machine cannot run it
     limit_s: float = 120.0  # a point that takes longer hangs
     alone: bool = False  # its points do not run beside each other
-    reduced: int = 4  # points that the default test suite tries, spread evenly; 0 leaves the cell out there
+    reduced: int = 4  # points that the slow tests try, spread evenly; 0 leaves the cell out there
 
 
 @dataclass(frozen=True)

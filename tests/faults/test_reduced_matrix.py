@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     command = [sys.executable, "-m", "tests.faults", *arguments]

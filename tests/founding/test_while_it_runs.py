@@ -21,7 +21,7 @@ SHORTEN = (
 
 @pytest.fixture(scope="module")
 def live(finished_run, tmp_path_factory):
-    with started(finished_run.copy(tmp_path_factory.mktemp("founding"))) as running:
+    with started(finished_run.copy(tmp_path_factory.mktemp("founding")), as_shipped=True) as running:
         yield running
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,8 @@ class Thinking:
         pass
 
 
-def of_fake_trials(slots: int, patience: Patience, gpu: Gpu | None) -> LocalExecutor:
-    return LocalExecutor(slots, "tests.support.fake_worker", (), patience, gpu=gpu)
+def of_fake_trials(slots: int, patience: Patience, gpus: Sequence[Gpu]) -> LocalExecutor:
+    return LocalExecutor(slots, "tests.support.fake_worker", (), patience, gpus=gpus)
 
 
 def test_a_trial_that_has_to_go_is_made_to_go_while_a_proposal_is_thought_about(

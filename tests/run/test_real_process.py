@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def run_on(run_dir):
-    process = start(run_dir, *FLAGS, environ=SHORT)
+    process = start(run_dir, *FLAGS, environ=SHORT, trains=True)
     finish(process, run_dir)
 
 
@@ -49,7 +49,7 @@ def assert_same(run_dir, undisturbed):
 def test_killed_in_the_middle_of_a_trial_it_ends_with_the_same_log(undisturbed, tmp_path):
     run_dir = tmp_path / "run"
     for iteration in (1, 2, 3):
-        process = start(run_dir, *FLAGS, environ=SHORT)
+        process = start(run_dir, *FLAGS, environ=SHORT, trains=True)
         wait_for(f"trial {iteration} trains", lambda iteration=iteration: step_of(run_dir, iteration) > 0)
         kill(process)
     run_on(run_dir)
@@ -58,13 +58,13 @@ def test_killed_in_the_middle_of_a_trial_it_ends_with_the_same_log(undisturbed, 
 
 def test_interrupted_in_the_middle_of_a_trial_it_saves_and_goes_on_from_there(undisturbed, tmp_path):
     run_dir = tmp_path / "run"
-    process = start(run_dir, *FLAGS, environ=SHORT)
+    process = start(run_dir, *FLAGS, environ=SHORT, trains=True)
     wait_for("trial 2 trains", lambda: step_of(run_dir, 2) > 0)
     os.kill(process.pid, signal.SIGINT)
     finish(process, run_dir, timeout_s=15)
     assert has_resume_point(run_dir, 2)
     assert json.loads((run_dir / "checkpoint.json").read_bytes())["iteration"] == 1
-    process = start(run_dir, *FLAGS, environ=SHORT)
+    process = start(run_dir, *FLAGS, environ=SHORT, trains=True)
     finish(process, run_dir)
     assert "Resumed from checkpoint: iteration 1, best win rate" in console(run_dir)
     assert_same(run_dir, undisturbed)
@@ -72,7 +72,7 @@ def test_interrupted_in_the_middle_of_a_trial_it_saves_and_goes_on_from_there(un
 
 def test_a_killed_trial_goes_on_from_its_weights(undisturbed, tmp_path):
     run_dir = tmp_path / "run"
-    process = start(run_dir, *FLAGS, environ=SHORT)
+    process = start(run_dir, *FLAGS, environ=SHORT, trains=True)
     wait_for("trial 2 trains", lambda: step_of(run_dir, 2) > 0)
     facts = run_dir / "trials" / "000002" / "facts.jsonl"
     for pid in trial_processes(run_dir):

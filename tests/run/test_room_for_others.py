@@ -33,7 +33,7 @@ def test_trials_leave_while_another_program_needs_the_memory(tmp_path: Path) -> 
             space.read_text().replace("noop:NoopTarget", "paced:PacedTarget")
             + "settings: {base_s: 60, one_in: 999983}\n"
         )
-    used_gb = Gauge(tmp_path, None).sample().ram_gb
+    used_gb = Gauge(tmp_path, ()).sample().ram_gb
     limit = (used_gb + ROOM_GB) / RELEASE  # so that what others use now is clearly below it
     environ = {"INCUMBENT_RESOURCES__MAX_RAM_GB": f"{limit:.3f}", "INCUMBENT_RUN__METRICS_PORT": "null"}
     process = start(folder.run_dir, *folder.flags, environ=environ)

@@ -40,7 +40,7 @@ def test_it_leaves_while_a_trial_ignores_the_first_and_the_log_goes_on(tmp_path:
     run_dir.mkdir()
     (run_dir / MARK).touch()
     trial = run_dir / "trials" / "000002"
-    process = start(run_dir, *FLAGS, environ=environ)
+    process = start(run_dir, *FLAGS, environ=environ, trains=True)
     wait_for("trial 2 is in its loop", lambda: process.poll() is not None or beats(trial))
     assert process.poll() is None, console(run_dir)
     session = processes_of_session(process.pid) | processes_of_trial(trial)
@@ -56,8 +56,8 @@ def test_it_leaves_while_a_trial_ignores_the_first_and_the_log_goes_on(tmp_path:
     assert (run_dir / LOG_NAME).read_bytes() == committed
 
     (run_dir / MARK).unlink()
-    finish(start(run_dir, *FLAGS, environ=environ), run_dir)
-    finish(start(undisturbed, *FLAGS, environ=environ), undisturbed)
+    finish(start(run_dir, *FLAGS, environ=environ, trains=True), run_dir)
+    finish(start(undisturbed, *FLAGS, environ=environ, trains=True), undisturbed)
     assert (run_dir / LOG_NAME).read_bytes().startswith(committed)
     records = read_log(run_dir).records
     assert [record.status for record in records] == [Status.COMPLETE] * 3

@@ -44,7 +44,7 @@ def one_cpu():
 
 
 def begin(run_dir, stacked=True):
-    return start(run_dir, *FLAGS, environ={**SHORT, "INCUMBENT_RUN__STACKED": str(stacked).lower()})
+    return start(run_dir, *FLAGS, environ={**SHORT, "INCUMBENT_RUN__STACKED": str(stacked).lower()}, trains=True)
 
 
 @pytest.fixture(scope="module")

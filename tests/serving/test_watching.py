@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.contract import Interface
 from supervisor.registry import server_rollbacks
-from supervisor.registry.server_rollbacks import Cause
+from supervisor.registry.server_rollbacks import Cause, RollbackFile, ServerRollback
 from supervisor.serving.options import ServerOptions, WatchOptions
 from tests.support import onnx_models as models
 from tests.support.players import OUTCOME, STATE, answering, listed, monitoring, play, report
@@ -226,10 +226,40 @@ def test_rolled_back_by_hand_the_watch_is_over(server: ServerProcess) -> None:
     assert {answering(server, key) for key in KEYS[:50]} == {OLD}
 
 
-def test_an_older_version_that_comes_back_is_not_watched(server: ServerProcess) -> None:
+def test_an_older_version_put_in_by_hand_is_watched_as_any_other(server: ServerProcess, folder: ServedFolder) -> None:
     assert server.post(RELOAD, {"version": OLD}).body["version"] == OLD
+    assert (monitoring(server)["state"], monitoring(server)["against"]) == ("watching", NEW)
+    play(server, (OLD, 0.1), (NEW, 0.9), pairs=100)
+    server.wait_for_line(f"{OLD} rolled back (degraded)")
+    assert causes(folder) == [(OLD, Cause.DEGRADED)]
+    assert {answering(server, key) for key in KEYS[:50]} == {NEW}
+
+
+def rolled_back_by_the_supervisor(folder: ServedFolder) -> None:
+    gone = folder.active[TARGET]
+    assert gone.name == NEW
+    RollbackFile(folder.path).append(
+        ServerRollback("x", TARGET, gone.name, gone.model_sha256, OLD, Cause.MANUAL, "", "now")
+    )
+
+
+def test_the_way_back_from_what_was_rolled_back_is_not_watched(server: ServerProcess, folder: ServedFolder) -> None:
+    rolled_back_by_the_supervisor(folder)
+    assert server.post(RELOAD).body["version"] == OLD
     assert monitoring(server)["state"] == "superseded"
     assert {answering(server, key) for key in KEYS[:50]} == {OLD}
+
+
+def test_nor_is_it_where_that_happened_while_the_server_was_down(folder: ServedFolder) -> None:
+    with ServerProcess(folder.path) as server:
+        swap(server, folder)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for_line("server stopped")
+    rolled_back_by_the_supervisor(folder)
+    with ServerProcess(folder.path) as again:
+        assert {answering(again, key) for key in KEYS[:50]} == {OLD}
+        assert monitoring(again)["state"] != "watching"
+        assert not [line for line in again.lines if "is not watched" in line]
 
 
 def test_beyond_loopback_an_outcome_needs_the_token(folder: ServedFolder) -> None:

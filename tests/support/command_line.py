@@ -172,9 +172,9 @@ class LiveRun:
 
 
 @contextlib.contextmanager
-def started(folder: NoopFolder) -> Iterator[LiveRun]:
+def started(folder: NoopFolder, as_shipped: bool = False) -> Iterator[LiveRun]:
     """A supervisor without a limit, from its first iteration on; ended whatever happens."""
-    live = LiveRun(folder, start(folder.run_dir, *folder.flags))
+    live = LiveRun(folder, start(folder.run_dir, *folder.flags, trains=as_shipped))
     try:
         live.wait_until_it_says("#")
         yield live

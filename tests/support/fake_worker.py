@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -207,6 +208,9 @@ def do_describe(folder: Path) -> None:
         "pytest": "pytest" in sys.modules,
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "vram": os.environ.get("INCUMBENT_VRAM_FRACTION"),
+        "device": os.environ.get("INCUMBENT_DEVICE"),
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "address_space": resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY,
         "session": os.getsid(0) == os.getpid(),
         "sigint_ignored": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
         "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),

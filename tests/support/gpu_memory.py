@@ -1,4 +1,4 @@
-"""Memory of a GPU held by this process: of the stand-in where one is set up, else of the first real one.
+"""Memory of a GPU held by this process: the first that it sees, of the stand-in where one is set up.
 
 As a program, `python -m tests.support.gpu_memory MB`, it holds them until its input ends.
 """
@@ -21,7 +21,7 @@ def hold(mb: int) -> None:
     if state is not None:
         claim = Path(state) / "claims" / str(os.getpid())
         pending = claim.with_name(f"new-{os.getpid()}")
-        pending.write_text(f"0 {mb}\n")
+        pending.write_text(f"{_first_seen(Path(state))} {mb}\n")
         pending.rename(claim)
         return
     cuda = ctypes.CDLL("libcuda.so.1")
@@ -34,6 +34,13 @@ def hold(mb: int) -> None:
     ):
         if code != 0:
             raise RuntimeError(f"CUDA driver error {code}")
+
+
+def _first_seen(state: Path) -> int:
+    """The driver's number of the first GPU that CUDA would see."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    known = [line.split()[0] for line in (state / "gpus").read_text().splitlines()]
+    return int(visible) if visible.isdigit() else known.index(visible)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ class Answers:
     def __init__(self) -> None:
         self._said: list[str] = []
         self._events: list[str] = []
-        self._gpu = Gpu.find(self._said.append, lambda event, reason: self._events.append(f"{event}: {reason}"))
+        self._gpus = Gpu.find_all(self._said.append, lambda event, reason: self._events.append(f"{event}: {reason}"))
+        self._gpu = self._gpus[0] if self._gpus else None
         self._monitor = self._meter = None
 
     def said(self) -> str:
@@ -34,6 +35,9 @@ class Answers:
 
     def events(self) -> str:
         return "; ".join(self._events)
+
+    def cards(self) -> str:
+        return ", ".join(f"{gpu.card}={gpu.card.visible}" for gpu in self._gpus)
 
     def total(self) -> str:
         use = self._gpu.use() if self._gpu else None
@@ -56,7 +60,7 @@ class Answers:
     def limit(self, fraction: str) -> str:
         """From now on `admission` holds trials back while others use more."""
         limits = ResourceSettings(max_vram_fraction=float(fraction), min_free_disk_mb=0)
-        self._monitor = Monitor(Path(tempfile.gettempdir()), limits, self._gpu)
+        self._monitor = Monitor(Path(tempfile.gettempdir()), limits, self._gpus)
         return ""
 
     def admission(self) -> str:

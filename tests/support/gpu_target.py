@@ -15,11 +15,16 @@ from tests.support.noop import NoopTarget
 from trainers.target import Built
 
 TAKE_NAME = "TEST_GPU_TAKE"
+SEEN_NAME = "TEST_GPU_SEEN"  # a file that takes a line per trial: which GPU it sees, and its share
 CHECK_S = 0.05
 
 
 class GpuTarget(NoopTarget):
     def build(self, params: Params, work: Path) -> Built:
+        if SEEN_NAME in os.environ:
+            visible, share = os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("INCUMBENT_VRAM_FRACTION")
+            with Path(os.environ[SEEN_NAME]).open("a") as seen:
+                seen.write(f"{self._spec.iteration} {visible} {share}\n")
         for line in Path(os.environ[TAKE_NAME]).read_text().splitlines():
             iteration, mb, seconds = line.split()
             if int(iteration) == self._spec.iteration:

@@ -1,6 +1,7 @@
 /* A stand-in for NVIDIA's management library: what it answers stands in the folder NVML_STAND_IN, read at every call.
 
-   gpus          a line per GPU: uuid, megabytes in all, megabytes used by others, code that its process list answers
+   gpus          a line per GPU: uuid, megabytes in all, megabytes used by others, code that its process list answers;
+                 all are called `Card`, or `Old card` where the uuid says so
    error         a code that every call answers with, where the file exists
    claims/PID    index of a GPU and megabytes that the process holds there, -1 where they are not told; a process that
                  runs no more holds nothing
@@ -154,6 +155,25 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
     int code = state(), number = find(-1, uuid, &gpu);
     *device = (void *)(long)(number + 1);
     return code != SUCCESS ? code : number < 0 ? NOT_FOUND : SUCCESS;
+}
+
+int nvmlDeviceGetUUID(void *device, char *uuid, unsigned int length) {
+    Gpu gpu;
+    int code = state();
+    if (code != SUCCESS) return code;
+    if (find(number_of(device), NULL, &gpu) < 0) return GPU_IS_LOST;
+    if (strstr(gpu.uuid, "nameless") != NULL) return NOT_SUPPORTED;
+    snprintf(uuid, length, "%s", gpu.uuid);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetName(void *device, char *name, unsigned int length) {
+    Gpu gpu;
+    int code = state();
+    if (code != SUCCESS) return code;
+    if (find(number_of(device), NULL, &gpu) < 0) return GPU_IS_LOST;
+    snprintf(name, length, "%s", strstr(gpu.uuid, "old") != NULL ? "Old card" : "Card");
+    return SUCCESS;
 }
 
 int nvmlDeviceGetMemoryInfo(void *device, Memory *memory) {

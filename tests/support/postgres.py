@@ -88,6 +88,15 @@ class Server:
             self._process.wait(timeout=60)
             self._process = None
 
+    def give(self, folder: Path) -> None:
+        """To the user whom it runs as."""
+        if os.geteuid() == 0:
+            shutil.chown(folder, _user())
+
+    def make_database(self, name: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            execute(connection, "CREATE DATABASE {}", name)
+
     def address(self, database: str) -> str:
         return self.url.replace("/postgres?", f"/{database}?")
 
@@ -105,9 +114,8 @@ class Server:
 def running_server(**settings: str) -> Iterator[Server]:
     """With `settings` of its configuration."""
     folder = Path(tempfile.mkdtemp(prefix="incumbent-pg-", dir="/tmp"))
-    if os.geteuid() == 0:
-        shutil.chown(folder, _user())
     made = Server(folder, {**SETTINGS, **settings})
+    made.give(folder)
     try:
         made.initialise()
         made.start()
@@ -135,8 +143,7 @@ def shared_server() -> Server:
 @functools.cache
 def _template(layout: Layout) -> str:
     running, name = shared_server(), f"store_{layout}"
-    with psycopg.connect(running.url, autocommit=True) as connection:
-        execute(connection, "CREATE DATABASE {}", name)
+    running.make_database(name)
     create(running.address(name), layout)
     return name
 
@@ -148,11 +155,11 @@ def stores(layout: Layout = "plain") -> Iterator[Callable[[], contextlib.Abstrac
 
 
 @contextlib.contextmanager
-def database(server: Server, template: str = "template1") -> Iterator[str]:
+def database(server: Server, template: str = "template1", tablespace: str = "pg_default") -> Iterator[str]:
     """The address of a new database, gone afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server.url, autocommit=True) as connection:
-        execute(connection, "CREATE DATABASE {} TEMPLATE {}", name, template)
+        execute(connection, "CREATE DATABASE {} TEMPLATE {} TABLESPACE {}", name, template, tablespace)
     try:
         yield server.address(name)
     finally:

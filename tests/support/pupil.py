@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from supervisor.contract import Params, Version
@@ -21,6 +21,20 @@ PER_ROW = 0.0002
 """Skill that a row of reward 1 adds."""
 
 
+PATIENCE_S = 0.5
+PLACE_NAME = "place.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Its resume point: after which row, and what was learnt up to there."""
+
+    after: str = ""
+    learnt: float = 0.0
+    rows: int = 0
+    pages: int = 0
+
+
 class PupilTarget(NoopTarget):
     """Its skill stands in the model file: what it began with, and what each lesson added."""
 
@@ -29,20 +43,26 @@ class PupilTarget(NoopTarget):
         self._folder = folder
 
     def build(self, params: Params, work: Path) -> Built:
-        lesson, learnt = self._spec.lesson, 0.0
-        rows = pages = 0
+        lesson, place = self._spec.lesson, Place()
+        skill = float(params["skill"])
         if lesson is not None:
-            played = Played(lesson, self._run_dir, self._control, patience_s=0.5)
-            for page in played.pages(Position.parse(lesson.after)):
-                learnt += PER_ROW * float(page.rows.rewards.sum())
-                rows += len(page.rows)
-                pages += 1
+            place = self._place(Place(lesson.after))
+            played = Played(lesson, self._run_dir, self._folder, self._control, PATIENCE_S)
+            for page in played.pages(Position.parse(place.after)):
+                learnt = place.learnt + PER_ROW * float(page.rows.rewards.sum())
+                place = Place(str(page.last), learnt, place.rows + len(page.rows), place.pages + 1)
+                durable.write_json(work / PLACE_NAME, vars(place))
                 self.read_a_page()
-        skill = self._skill(self._spec.start) + learnt if lesson is not None else float(params["skill"])
+            skill = self._skill(self._spec.start) + place.learnt
         built = super().build(params, work)
         assert built.model is not None
         durable.write_atomic(built.model, json.dumps({"skill": skill, "at": self._spec.iteration}).encode())
-        return replace(built, metrics={"new_rows": float(rows), "pages": float(pages)})
+        return replace(built, metrics={"new_rows": float(place.rows), "pages": float(place.pages)})
+
+    def _place(self, beginning: Place) -> Place:
+        """Where an earlier process has come to."""
+        path = self._folder / PLACE_NAME
+        return Place(**json.loads(path.read_bytes())) if path.exists() else beginning
 
     def read_a_page(self) -> None:
         """For tests that disturb it there."""

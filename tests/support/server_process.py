@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
-import sys
 import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from supervisor.experience.intake.options import IntakeOptions
 from supervisor.serving.options import ServerOptions, WatchOptions
+from tests.support.forked import Forked
 
 _PROGRAM = """
 import json, sys
@@ -55,17 +54,12 @@ class ServerProcess:
 
     def __enter__(self) -> ServerProcess:
         arguments = [
-            sys.executable,
-            "-W",
-            "error",
-            "-c",
-            self.before + _PROGRAM,
             str(self.run_dir),
             json.dumps(asdict(self.options)),
             json.dumps(asdict(self.watched)),
             json.dumps(asdict(self.taking)),
         ]
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = Forked(arguments, code=self.before + _PROGRAM, warnings_are_errors=True)
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +11,21 @@ from supervisor.clock import Clock
 from supervisor.committing import Committer
 from supervisor.config.settings import Settings
 from supervisor.contract import Budget
+from supervisor.execution.device import Machine
 from supervisor.execution.executor import Executor
-from supervisor.execution.room import Admission
+from supervisor.execution.room import Admission, Claim, Placement, Room, Want, fits
 from supervisor.experience.opening import open_store
 from supervisor.journal.events import Events
 from supervisor.journal.identity import RunIdentity, RunLock
-from supervisor.journal.log import Log
+from supervisor.journal.log import Log, read_log
 from supervisor.journal.recovery import recover
-from supervisor.lessons import Lessons
+from supervisor.lessons import Lessons, OpenStore
 from supervisor.loop import Supervisor
 from supervisor.memory import Memory
 from supervisor.parts import Measured, Parts, Projections
 from supervisor.projections import RunProjections
 from supervisor.record import Record
+from supervisor.registry.bookkeeper import Bookkeeper
 from supervisor.registry.store import ModelStore
 from supervisor.search.policy import Proposer
 from supervisor.search.projector import Projector
@@ -60,6 +63,10 @@ def definition(key: str) -> TargetDefinition:
     )
 
 
+def room_for_all(running: Sequence[Claim], further: Budget, want: Want) -> Placement:
+    return fits(running, further, want, Room(math.inf))
+
+
 @dataclass
 class SmallRun:
     """One run folder. `run` is one start of the supervisor; several in a row are restarts."""
@@ -71,10 +78,16 @@ class SmallRun:
     said: list[str] = field(default_factory=list)
     definitions: dict[str, TargetDefinition] = field(default_factory=dict)  # default: no-op targets
     dashboard: bool = False  # whether study.db is projected too
-    learns: bool = False  # from experiences.db in the run folder
+    learns: bool = False  # from experiences.db in the run folder, or from `played`
+    played: OpenStore | None = None
+    books: OpenStore | None = None  # where trainings and models are written down
 
     def __post_init__(self) -> None:
         self.definitions = self.definitions or {key: definition(key) for key in self.targets}
+
+    @property
+    def log(self) -> Sequence[Record]:
+        return read_log(self.run_dir).records
 
     def events(self) -> Events:
         return Events(self.run_dir, lambda: "2000-01-01T00:00:00Z", self.said.append)
@@ -88,7 +101,8 @@ class SmallRun:
         slots: int = 1,
         requests_only: bool = False,
         admission: Callable[[], Admission] = lambda: Admission(True, ""),
-        room: Callable[[Sequence[Budget], Budget], Admission] = lambda running, further: Admission(True),
+        room: Callable[[Sequence[Claim], Budget, Want], Placement] = room_for_all,
+        machine: Callable[[], Machine] = Machine,
         versions: Mapping[str, str] = VERSIONS,
         executor: Executor | None = None,
         clock: Clock = MACHINE_CLOCK,
@@ -128,6 +142,7 @@ class SmallRun:
             overload=overload,
             measured=measured,
             room=room,
+            machine=machine,
             versions=versions,
             clock=clock,
             cpus=cpus,
@@ -151,7 +166,7 @@ class SmallRun:
             self.run_dir,
             settings.continuous,
             self.definitions,
-            lambda: open_store(None, self.run_dir),
+            self.played or (lambda: open_store(None, self.run_dir)),
             "run",
             events.write,
             self.said.append,
@@ -161,7 +176,10 @@ class SmallRun:
     def _projections(self, settings: Settings, store: ModelStore, events: Events, memory: Memory) -> RunProjections:
         spaces = {key: known.space for key, known in self.definitions.items()}
         projector = Projector(self.run_dir, settings, "run", events.write, spaces) if self.dashboard else None
-        return RunProjections(self.run_dir, settings, self.definitions, store, events, None, projector, memory.states)
+        keeper = Bookkeeper(self.run_dir, "run", "folder", self.books, events.write) if self.books else None
+        return RunProjections(
+            self.run_dir, settings, self.definitions, store, events, None, projector, memory.states, keeper
+        )
 
 
 def comparable(records: Sequence[Record]) -> list[dict[str, object]]:

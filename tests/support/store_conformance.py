@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from supervisor.experience.opening import caretaker_of
 from supervisor.experience.rows import Experiences
 from supervisor.experience.store import (
     BEGINNING,
@@ -155,6 +156,32 @@ class StoreConformance:
         without = [Parcel([(TARGET, numbered(1))], (), "one", "")] * 2
         assert [stored.repeated for stored in store.write([*same_key, *without])] == [False] * 4
         assert len(numbers(read(store))) == 4
+
+    def test_of_old_and_new_parcels_in_one_go_the_new_ones_are_stored(self, store, another):
+        def parcel(key, first, *refused):
+            return Parcel([(TARGET, numbered(2, first))], refused, "game-1", key)
+
+        old, odd = parcel("b", 0, Refused("x/y", "nan", "", "{}")), Refused("ü/\t", "broken_json", "\\\n'%s'", '"{}"')
+        store.write([old])
+        given = [parcel("c", 10), old, parcel("", 20), parcel("a", 30, odd), old]
+        repeated = Stored(2, 1, repeated=True)
+        assert another().write(given) == [Stored(2, 0), repeated, Stored(2, 0), Stored(2, 1), repeated]
+        assert numbers(read(store)) == [0, 1, 10, 11, 20, 21, 30, 31]
+        assert caretaker_of(store).overview(NOON_US).quarantine == {"nan": 1, "broken_json": 1}
+        assert store.write([old, old]) == [repeated] * 2
+        assert len(numbers(read(store))) == 8
+
+    @pytest.mark.parametrize("odd", ["it's", '"', "\\", "%s", "{}", "ü\n\t", "$1;--", " "])
+    def test_a_parcel_may_have_any_name(self, store, odd):
+        parcels = [Parcel([(TARGET, numbered(1))], (), client, key) for client, key in ((odd, "a"), ("game", odd))]
+        assert store.write(parcels) == [Stored(1, 0)] * 2
+        assert store.write(parcels) == [Stored(1, 0, repeated=True)] * 2
+
+    def test_nothing_to_write_is_written(self, store):
+        nothing = Parcel([(TARGET, numbered(0))], (), "game-1", "a")
+        assert store.write([]) == []
+        assert store.write([nothing, Parcel([])]) == [Stored(0, 0)] * 2
+        assert store.write([nothing]) == [Stored(0, 0, repeated=True)]
 
     def test_parcels_are_stored_all_or_none(self, store):
         broken = Experiences(**{**vars(experiences(2)), "times": np.zeros(3, np.int64)})

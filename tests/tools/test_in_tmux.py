@@ -14,7 +14,10 @@ import pytest
 from tests.support.command_line import NoopFolder
 from tests.support.processes import ROOT, wait_for
 
-pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
+]
 
 
 # Says the exit code on the screen and stays: tmux 3.3 does not always notice that a pane's program has ended.

@@ -52,12 +52,13 @@ def test_a_rollback_to_nothing_has_its_line_too():
     assert "hard_fault" in told[1]
 
 
-def test_a_weak_version_is_planted_only_after_a_cycles_lessons_and_well_before_the_next(tmp_path):
+def test_a_weak_version_is_planted_only_right_after_the_last_lesson_of_a_cycle(tmp_path):
     cycle = {"number": 4, "looked_us": 1_000_000_000, "lessons": [{"target": A}, {"target": B}]}
     (tmp_path / "cycle.json").write_text(json.dumps(cycle))
-    first, second = (line(n, t, 0.1, lesson={"cycle": 4}) for n, t in ((7, A), (8, B)))
-    assert not between_cycles(tmp_path, [first], now_s=1010.0)
-    assert between_cycles(tmp_path, [first, second], now_s=1010.0)
+    ended = {"finished_at": "1970-01-01T00:16:50.000+00:00"}
+    first, second = (line(n, t, 0.1, lesson={"cycle": 4}, time=ended) for n, t in ((7, A), (8, B)))
+    assert not between_cycles(tmp_path, [first], now_s=1011.0)
+    assert between_cycles(tmp_path, [first, second], now_s=1011.0)
     assert not between_cycles(tmp_path, [first, second], now_s=1060.0)
 
 

@@ -100,7 +100,7 @@ def test_a_store_without_the_rows_of_the_lesson_ends_it_with_that_reason(run_dir
 def test_without_its_store_it_waits_and_makes_none(run_dir, monkeypatch):
     (run_dir / "experiences.db").rename(run_dir / "elsewhere.db")
     folder = trial_folder(run_dir)
-    played = Played(spec().lesson, run_dir, Undisturbed(), patience_s=0.1)
+    played = Played(spec().lesson, run_dir, folder, Undisturbed(), patience_s=0.1)
     with pytest.raises(StoreSilent):
         list(played.pages(Position(0, 0)))
     assert folder.exists()

@@ -154,7 +154,8 @@ class ContrastiveRecognition(Supervised):
         # What was at stake counts more, so that the reward weights matter.
         stake = 1 + np.abs(found.returns[rows])
         weight = torch.from_numpy(stake / stake.mean())
-        return self._windows[number], torch.from_numpy(found.style[rows].copy()), weight
+        classes = torch.from_numpy(found.style[rows].copy())
+        return self._windows[number].to(self.device), classes.to(self.device), weight.to(self.device)
 
     def _loss(self, windows: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
         logits, z = self.network(windows)
@@ -170,7 +171,7 @@ class ContrastiveRecognition(Supervised):
         windows = torch.zeros(found.windows.shape)
         windows.numpy()[:] = found.windows
         with torch.no_grad():
-            logits, _ = self.network(windows)
+            logits = self.network(windows.to(self.device))[0].cpu()
         classes = torch.from_numpy(found.style)
         self.means.held_out_accuracy = float((logits.argmax(1) == classes).double().mean())
         self.means.held_out_loss = float(functional.cross_entropy(logits, classes))

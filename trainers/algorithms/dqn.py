@@ -22,6 +22,7 @@ from torch import Tensor
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
+from trainers import device
 from trainers.algorithms.dqn_args import Args
 from trainers.algorithms.environment import Environment, Episodes, arrays
 from trainers.algorithms.patience import Patience
@@ -88,7 +89,8 @@ class DoubleDQN:
         """
         self.args, self.environment, self.seed, self.inputs, self.outputs = args, environment, seed, inputs, outputs
         self.last_t = max(1, steps // environment.rows)
-        self.dice = torch.Generator().manual_seed(seed)  # dropout's
+        self.device = device.chosen()
+        self.dice = device.dice(self.device, seed)  # dropout's
         torch.manual_seed(seed)
         model = (network or self._layers)()
         target = copy.deepcopy(model)
@@ -212,9 +214,10 @@ class Batch:
         """`model` lends its shape. The candidates' networks, optimizer and replay are blank."""
         args, inputs = [learner.args for learner in learners], learners[0].inputs
         count, self._fights = len(learners), learners[0].environment.rows
+        self.device = learners[0].device
         self.learners, self.args = list(learners), args[0]  # what they have in common
         self.t = self.gradient_steps = 0
-        self.online, self.target = TrainedStack(model, count), Stack(model, count)
+        self.online, self.target = TrainedStack(model, count, self.device), Stack(model, count, self.device)
         self.optimizer = StackedAdamW(
             self.online.values,
             self.online.gradients,
@@ -222,10 +225,9 @@ class Batch:
         )
         kinds = [Kind(own.n_step, own.gamma, own.priority_alpha) for own in args]
         self.replay = Replay(kinds, self.args.replay_rows, self._fights, inputs)
-        device = self.online.values.device.type
-        low = self.args.amp and device == "cuda"
-        self._precision = torch.autocast(device, torch.bfloat16) if low else contextlib.nullcontext()
-        self._double = torch.tensor([own.double for own in args])[:, None, None]
+        low = self.args.amp and self.device.type == device.CUDA
+        self._precision = torch.autocast(self.device.type, torch.bfloat16) if low else contextlib.nullcontext()
+        self._double = torch.tensor([own.double for own in args]).to(self.device)[:, None, None]
         self._uniforms = np.zeros((count, 2 * self._fights + self.args.updates * self.args.batch_size))
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
         self._seen = torch.zeros(count, self._fights, inputs)
@@ -268,7 +270,7 @@ class Batch:
     def _play(self) -> None:
         epsilon = np.array([[learner.epsilon()] for learner in self.learners])
         explores, anything = self._uniforms[:, : self._fights], self._uniforms[:, self._fights : 2 * self._fights]
-        greedy = self.online(self._seen).argmax(2).numpy()
+        greedy = self.online(self._seen.to(self.device)).argmax(2).cpu().numpy()
         anything = (anything * self.learners[0].outputs).astype(np.int64)
         actions: Ints = np.where(explores < epsilon, anything, greedy)
         outcomes = [learner.environment.step(own) for learner, own in zip(self.learners, actions, strict=True)]
@@ -287,9 +289,9 @@ class Batch:
         beta = np.array([[learner.beta()] for learner in self.learners])
         drawn = self.replay.draw(uniforms, beta, self.args.updates)
         followed = self.replay.returns(drawn.index)
-        s = _gather(self.replay.states, drawn.index, self._s)
-        s_next = _gather(self.replay.states, followed.next_index, self._s_next)
-        a = torch.from_numpy(self.replay.actions[drawn.index])[..., None]
+        s = _gather(self.replay.states, drawn.index, self._s).to(self.device)
+        s_next = _gather(self.replay.states, followed.next_index, self._s_next).to(self.device)
+        a = torch.from_numpy(self.replay.actions[drawn.index])[..., None].to(self.device)
         q_next = self.target(s_next)
         told = []
         for begin in range(0, a.shape[1], self.args.batch_size):
@@ -304,10 +306,10 @@ class Batch:
     def _best(self, s_next: Tensor, q_next: Tensor) -> Floats:
         """What the next action is worth."""
         if not self._double.any():
-            return q_next.amax(2).numpy()
+            return q_next.amax(2).cpu().numpy()
         online = self.online(s_next)
         chooser = online if self._double.all() else torch.where(self._double, online, q_next)
-        return q_next.gather(2, chooser.argmax(2, keepdim=True))[..., 0].numpy()
+        return q_next.gather(2, chooser.argmax(2, keepdim=True))[..., 0].cpu().numpy()
 
     def _improve(self, s: Tensor, a: Tensor, y: Floats, w: Floats) -> GradientStep:
         values, loss = self._follow(s, a, y, w / np.float32(y.shape[1]))
@@ -334,12 +336,12 @@ class Batch:
             part = slice(begin, begin + size)
             with self._precision:
                 q, back = self.online.followed(s[:, part], dice)
-                values[:, part] = q.gather(2, a[:, part])[..., 0].float().numpy()
+                values[:, part] = q.gather(2, a[:, part])[..., 0].float().cpu().numpy()
                 off = values[:, part] - y[:, part]
                 slope = off.clip(-1, 1)
                 weighted = w[:, part] * slope
                 gradient = torch.zeros_like(q)
-                gradient.scatter_(2, a[:, part], torch.from_numpy(weighted).to(q.dtype)[..., None])
+                gradient.scatter_(2, a[:, part], torch.from_numpy(weighted).to(self.device, q.dtype)[..., None])
                 self.online.add_gradients(back, gradient, first=begin == 0)
             loss += (weighted * (off - slope / 2)).sum(1)
         return values, loss.tolist()

@@ -24,6 +24,7 @@ from supervisor.contract import Reason
 from supervisor.errors import TrialError
 from trainers.algorithms.patience import LOOKS, Patience
 from trainers.algorithms.supervised import DRAWN_STEPS, InBlocks, Supervised, seeds
+from trainers.device import copied
 from trainers.learner import Exported, State
 from trainers.networks.ensemble import EnsembleNetwork
 from trainers.networks.layers import Weights, widths
@@ -169,11 +170,11 @@ class Ensemble(Supervised):
         if self.args.bootstrap:
             counts = rng.poisson(1.0, counts.shape).astype(np.float32)
         weight = (counts * stake).reshape(self.args.members, -1)
-        return torch.from_numpy(found.threat[rows].reshape(-1).copy()), torch.from_numpy(weight).clone()
+        return copied(found.threat[rows].reshape(-1), self.device), copied(weight, self.device)
 
     def _loss(self, rows: Tensor, y: Tensor, w: Tensor) -> Tensor:
         """The members' weighted cross-entropies, summed: none of them feels the others."""
-        z = self.network.logits(self._o[rows])
+        z = self.network.logits(self._o[rows].to(self.device))
         target = y[rows].repeat(self.args.members)
         each = functional.cross_entropy(z.flatten(0, 1), target, reduction="none").view(self.args.members, -1)
         return (each * w[:, rows]).mean(1).sum()
@@ -182,10 +183,10 @@ class Ensemble(Supervised):
         """The temperature from one half of the held-out situations, the figures from the other."""
         found = self.draw(seeds(self.seed, (self.last_t + DRAWN_STEPS) * self.args.fights, HELD_OUT_FIGHTS))
         up = found.standing.reshape(-1)
-        o = torch.from_numpy(found.observation.reshape(-1, self.inputs)[up]).clone()
+        o = copied(found.observation.reshape(-1, self.inputs)[up], self.device)
         y, nearest = found.threat.reshape(-1)[up], found.nearest.reshape(-1)[up]
         with torch.no_grad():
-            z = self.network.logits(o).numpy().astype(np.float64)
+            z = self.network.logits(o).cpu().numpy().astype(np.float64)
         half = len(y) // 2
         temperature = fitted_temperature(z[:, :half], y[:half])
         self.network.temperature.fill_(temperature)

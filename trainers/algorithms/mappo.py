@@ -27,6 +27,7 @@ from trainers.algorithms.environment import Bools, Episodes, Floats, Ints, array
 from trainers.algorithms.pack_rollout import PackRollout, ValueScale
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.device import chosen, copied
 from trainers.learner import Exported, State
 from trainers.networks.layers import Weights, adopt
 from trainers.networks.lstm import JointCritic, RecurrentActor
@@ -166,6 +167,9 @@ class Mappo:
         if start is not None:
             self.warm = adopt(self.actor, start["network"])
             adopt(self.critic, start["critic"])
+        self.device = chosen()
+        for network in (self.actor, self.critic):
+            network.to(self.device)
         self.updater = Updater(
             [*self.actor.parameters(), *self.critic.parameters()],
             UpdateArgs(
@@ -228,7 +232,8 @@ class Mappo:
             both = torch.cat([self._h, self._c], 1)
             rollout.memory[t // self.args.chunk] = both.view(shape[0], shape[1], -1)
         with torch.no_grad():
-            logits, self._h, self._c = self.actor(rollout.o[t].view(-1, shape[2]), self._h, self._c)
+            seen = (rollout.o[t].view(-1, shape[2]), self._h, self._c)
+            logits, self._h, self._c = (found.cpu() for found in self.actor(*(own.to(self.device) for own in seen)))
             log_p = torch.log_softmax(self._sharpness * logits, 1)
         a = _drawn(log_p, torch.from_numpy(rng.random(len(log_p), np.float32)))
         rollout.a[t] = a.view(shape[:2])
@@ -259,10 +264,11 @@ class Mappo:
     def _weigh(self) -> None:
         """The critic's values of all ticks at once, and the advantages that follow from them."""
         rollout = self.rollout
-        now = torch.from_numpy(self._observation).clone(), torch.from_numpy(self.packs.joint).clone()
+        now = copied(self._observation, self.device), copied(self.packs.joint, self.device)
+        played = rollout.o.flatten(0, 1).to(self.device), rollout.joint.flatten(0, 1).to(self.device)
         with torch.no_grad():
-            V = self.critic(rollout.o.flatten(0, 1), rollout.joint.flatten(0, 1)).view(rollout.V.shape)
-            V_after = self.critic(*now) * self.values.spread + self.values.centre
+            V = self.critic(*played).cpu().view(rollout.V.shape)
+            V_after = self.critic(*now).cpu() * self.values.spread + self.values.centre
         rollout.V.copy_(V * self.values.spread + self.values.centre)
         rollout.weigh(V_after.numpy(), self.args.gamma, self.args.gae_lambda)
         self.means.explained_variance = rollout.explained_variance()
@@ -291,18 +297,21 @@ class Mappo:
         part, member = index // (rows * pack), index % (rows * pack)
         row, slot = member // pack, member % pack
         time = part[None] * args.chunk + torch.arange(args.chunk)[:, None]  # [chunk, sequences]
-        o, a, A, R = (values[time, row, slot] for values in (rollout.o, rollout.a, rollout.A, rollout.R))
-        h, c = rollout.memory[part, row, slot].view(len(index), 2 * args.layers, args.width).split(args.layers, 1)
-        goes_on = rollout.goes_on[time, row]
+        kept = (rollout.o, rollout.a, rollout.A, rollout.R, rollout.log_p)
+        o, a, A, R, log_p_then = (values[time, row, slot].to(self.device) for values in kept)
+        memory = rollout.memory[part, row, slot].to(self.device)
+        h, c = memory.view(len(index), 2 * args.layers, args.width).split(args.layers, 1)
+        goes_on = rollout.goes_on[time, row].to(self.device)
         goes_on[0] = 1.0  # the stored state has forgotten already
         log_p = torch.log_softmax(self._sharpness * self.actor.unroll(o, h, c, goes_on), 2)
         alive = (o[..., 0] > 0).float()
         share = alive / alive.sum().clamp(min=1.0)
         entropy = -((log_p.exp() * log_p).sum(2) * share).sum()
-        log_ratio = log_p.gather(2, a[..., None])[..., 0] - rollout.log_p[time, row, slot]
+        log_ratio = log_p.gather(2, a[..., None])[..., 0] - log_p_then
         ratio = log_ratio.exp()
         surrogate = (torch.minimum(ratio * A, ratio.clamp(1 - args.clip, 1 + args.clip) * A) * share).sum()
-        V = self.critic(o.view(-1, 1, o.shape[2]), rollout.joint[time, row].flatten(0, 1)).view(R.shape)
+        joint = rollout.joint[time, row].flatten(0, 1).to(self.device)
+        V = self.critic(o.view(-1, 1, o.shape[2]), joint).view(R.shape)
         value_loss = functional.smooth_l1_loss(V, (R - self.values.centre) / self.values.spread)
         with torch.no_grad():
             kl = ((ratio - 1 - log_ratio) * share).sum()

@@ -22,6 +22,7 @@ from supervisor.errors import TrialError
 from trainers.algorithms.environment import Environment, Episodes, Floats, arrays
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.device import chosen, copied
 from trainers.learner import Exported, State
 from trainers.networks.actor_critic import ActorCritic
 from trainers.networks.layers import Weights, adopt, widths
@@ -145,6 +146,8 @@ class Ppo:
         self.horizon = min(args.horizon, self.last_t)
         self.network = ActorCritic(inputs, widths(args.hidden), widths(args.head), outputs)
         self.warm = start is not None and adopt(self.network, start["network"])
+        self.device = chosen()
+        self.network.to(self.device)
         self.updater = Updater(
             self.network.parameters(),
             UpdateArgs(args.learning_rate, args.learning_rate_end, args.weight_decay, args.gradient_clip),
@@ -190,7 +193,7 @@ class Ppo:
         np.logical_not(outcome.done, out=rollout.alive.numpy()[t], casting="unsafe")
         if outcome.cut is not None:  # what the state is worth in which the episode was cut stands for what was to come
             with torch.no_grad():
-                last = self.network(torch.from_numpy(outcome.cut.observation).clone())[1][:, 0].numpy()
+                last = self.network(copied(outcome.cut.observation, self.device))[1][:, 0].cpu().numpy()
             rollout.r.numpy()[t, outcome.cut.rows] += np.float32(self.args.gamma) * last
         self._observation = outcome.observation
         self.episodes.note(outcome)
@@ -201,8 +204,8 @@ class Ppo:
         """Log probabilities [rows, choices] and values [rows]."""
         self._seen.numpy()[:] = observation
         with torch.no_grad():
-            logits, V = self.network(self._seen)
-            return torch.log_softmax(logits, 1), V[:, 0]
+            logits, V = self.network(self._seen.to(self.device))
+            return torch.log_softmax(logits, 1).cpu(), V[:, 0].cpu()
 
     def _learn(self) -> None:
         size = self.filled * self.environment.rows
@@ -242,21 +245,24 @@ class Ppo:
 
     def _loss(self, index: Tensor, A: Tensor, notes: list[tuple[float, ...]]) -> Tensor:
         """-L^CLIP + c1 L^VF - c2 S."""
-        args, rollout = self.args, self.rollout
-        logits, V = self.network(rollout.s.view(-1, self.inputs).index_select(0, index))
-        a = rollout.a.view(-1).index_select(0, index)
+        args, rollout, A = self.args, self.rollout, A.to(self.device)
+        logits, V = self.network(self._of(rollout.s.view(-1, self.inputs), index))
+        a = self._of(rollout.a.view(-1), index)
         log_p = torch.log_softmax(logits, 1)
         entropy = -(log_p.exp() * log_p).sum(1).mean()
-        log_ratio = log_p.gather(1, a[:, None])[:, 0] - rollout.log_p.view(-1).index_select(0, index)
+        log_ratio = log_p.gather(1, a[:, None])[:, 0] - self._of(rollout.log_p.view(-1), index)
         ratio = log_ratio.exp()
         surrogate = torch.minimum(ratio * A, ratio.clamp(1 - args.clip, 1 + args.clip) * A).mean()
-        value_loss = 0.5 * (V[:, 0] - rollout.R.view(-1).index_select(0, index)).square().mean()
+        value_loss = 0.5 * (V[:, 0] - self._of(rollout.R.view(-1), index)).square().mean()
         with torch.no_grad():
             kl = (ratio - 1 - log_ratio).mean()
             clipped = ((ratio - 1).abs() > args.clip).float().mean()
             notes.append(tuple(torch.stack([value_loss, entropy, kl, clipped]).tolist()))
         loss: Tensor = args.value_coefficient * value_loss - surrogate - args.entropy_coefficient * entropy
         return loss
+
+    def _of(self, rows: Tensor, index: Tensor) -> Tensor:
+        return rows.index_select(0, index).to(self.device)
 
     def metrics(self) -> dict[str, float]:
         """Running means at the end; deterministic."""

@@ -23,6 +23,7 @@ from trainers.algorithms.environment import Environment, Episodes, arrays
 from trainers.algorithms.memory import Batch, Memory
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.device import chosen
 from trainers.learner import Exported, State
 from trainers.networks.gaussian import GaussianActor, TwinCritics
 from trainers.networks.layers import Weights, adopt, widths
@@ -127,6 +128,9 @@ class Sac:
         self.target = copy.deepcopy(self.critics).requires_grad_(False)
         if start is not None:
             adopt(self.target, start["target"])
+        self.device = chosen()
+        for network in (self.actor, self.critics, self.target):
+            network.to(self.device)
         how = UpdateArgs(
             args.learning_rate * args.learning_rate_factor,
             args.learning_rate_end,
@@ -178,10 +182,11 @@ class Sac:
         self._seen.numpy()[:] = self._observation
         with torch.no_grad():
             noise = rng.standard_normal((rows, self.outputs), np.float32)
-            return self.actor.sample(self._seen, torch.from_numpy(noise))[0]
+            return self.actor.sample(self._seen.to(self.device), torch.from_numpy(noise).to(self.device))[0].cpu()
 
     def _learn(self, rng: np.random.Generator) -> None:
-        batch = self.memory.draw(rng.integers(0, self.memory.size, self.args.batch_size))
+        drawn = self.memory.draw(rng.integers(0, self.memory.size, self.args.batch_size))
+        batch = Batch(*(rows.to(self.device) for rows in drawn))
         rng.standard_normal(dtype=np.float32, out=self._noise.numpy())
         share = self.t / self.last_t
         alpha = self.temperature.alpha
@@ -200,7 +205,7 @@ class Sac:
         """One step toward y = r + gamma (min Q'(s', a') - alpha log pi(a'|s')); the loss and the mean value before."""
         args = self.args
         with torch.no_grad():
-            a_next, log_p = self.actor.sample(batch.s_next, self._noise[0])
+            a_next, log_p = self.actor.sample(batch.s_next, self._noise[0].to(self.device))
             soft = self.target(batch.s_next, a_next).amin(0) - alpha * log_p
             y = args.reward_scale * batch.r + args.gamma * batch.alive * soft
         values: list[float] = []
@@ -225,7 +230,8 @@ class Sac:
             cost: Tensor = (alpha * log_p - self.critics(s, a).amin(0)).mean()
             return cost
 
-        parts = zip(s.chunk(self.args.accumulation), self._noise[1].chunk(self.args.accumulation), strict=True)
+        noise = self._noise[1].to(self.device)
+        parts = zip(s.chunk(self.args.accumulation), noise.chunk(self.args.accumulation), strict=True)
         self.critics.requires_grad_(False)  # the actor's gradient goes through them, theirs is not needed
         found = self.actor_updater.step([partial(loss, *part) for part in parts], share)
         self.critics.requires_grad_(True)

@@ -167,7 +167,7 @@ class SpatialImitation(Supervised):
         grid, numbers = self._seen
         grid.numpy()[:], numbers.numpy()[:] = self.drawing.grid(sketch), self.drawing.numbers(sketch)
         with torch.no_grad():
-            choices: Ints = self.network(grid, numbers).argmax(1).numpy()
+            choices: Ints = self.network(grid.to(self.device), numbers.to(self.device)).argmax(1).cpu().numpy()
         return choices
 
     def _learn(self, rng: np.random.Generator) -> None:
@@ -182,8 +182,8 @@ class SpatialImitation(Supervised):
 
     def _loss(self, number: int) -> Tensor:
         """Cross-entropy against the teacher's targets."""
-        logits = self.network(self._grids[number], self._numbers[number])
-        return -(self._wanted[number] * functional.log_softmax(logits, 1)).sum(1).mean()
+        logits = self.network(self._grids[number].to(self.device), self._numbers[number].to(self.device))
+        return -(self._wanted[number].to(self.device) * functional.log_softmax(logits, 1)).sum(1).mean()
 
     def metrics(self) -> dict[str, float]:
         """Figures at the end; deterministic."""

@@ -38,8 +38,8 @@ class StackedAdamW:
     def __init__(self, values: Tensor, gradients: Tensor, paces: Sequence[Pace]) -> None:
         self._paces = paces
         self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
-        self._steps = torch.zeros(len(paces))
-        self._clip = torch.tensor([pace.gradient_clip for pace in paces])
+        self._steps = torch.zeros(len(paces), device=values.device)
+        self._clip = torch.tensor([pace.gradient_clip for pace in paces]).to(values.device)
         self._gradients = gradients.unbind()
         parts = (values, gradients, self._mean, self._square)
         self._rows = [[[own] for own in rows] for rows in zip(*(part.unbind() for part in parts), strict=True)]

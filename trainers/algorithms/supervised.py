@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainers import device
 from trainers.algorithms.patience import Patience
 from trainers.algorithms.updates import UpdateArgs, Updater
 from trainers.learner import State
@@ -51,7 +51,9 @@ class Supervised:
         patience: Patience,
         start: Mapping[str, Weights] | None,
     ) -> None:
+        self.device = device.chosen()
         self.warm = start is not None and adopt(network, start["network"])
+        network.to(self.device)
         rate = args.learning_rate * args.learning_rate_factor
         self.updater = Updater(
             network.parameters(),
@@ -86,7 +88,7 @@ class Supervised:
             **self.final(),
             "updater": self.updater.state(),
             "patience": self.patience.state(),
-            "torch_rng": torch.get_rng_state(),  # dropout's
+            **device.rng_state(self.device),  # dropout's
             "counters": {"seed": self.seed, "t": self.t, "warm": self.warm},
         }
 
@@ -96,7 +98,7 @@ class Supervised:
         self._followed.load_state_dict(state["network"])
         self.updater.load_state(state["updater"])
         self.patience.load_state(state["patience"])
-        torch.set_rng_state(cast(Tensor, state["torch_rng"]))
+        device.set_rng_state(self.device, state)
         counters = cast(Mapping[str, int], state["counters"])
         self.seed, self.t, self.warm = counters["seed"], counters["t"], bool(counters["warm"])
 

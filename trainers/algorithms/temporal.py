@@ -156,7 +156,7 @@ class Streams:
 
     def load_state(self, saved: Mapping[str, object]) -> None:
         self.place, self.age = np.asarray(saved["place"]).copy(), np.asarray(saved["age"]).copy()
-        self.memory = cast(Tensor, saved["memory"]).clone()
+        self.memory = cast(Tensor, saved["memory"]).clone().to(self.memory.device)
 
 
 class TemporalImitation(Supervised):
@@ -181,16 +181,17 @@ class TemporalImitation(Supervised):
         super().__init__(self.network, args, seed, rounds, Patience(args.patience, steps), start)
         self.acting = OneTick(self.network)
         self.fights = Fights(args.fights_kept, course.rows, longest, inputs, course.choices)
-        self.streams = [
-            Streams(args.streams, self.network.empty_memory(args.streams)) for _ in range(args.accumulation)
-        ]
+        self.streams = [Streams(args.streams, self._empty_memory(args.streams)) for _ in range(args.accumulation)]
         self.teaching, self.collected = Teaching(args.temperature), Collected()
-        self.memory = self.network.empty_memory(course.rows)  # of the fights under way
+        self.memory = self._empty_memory(course.rows)  # of the fights under way
         # torch aligns its memory, numpy does not: with fixed buffers the kernels always see the same layout
         self._seen, self._ticks = torch.zeros(course.rows, inputs), torch.zeros(course.rows, 1)
         read = (args.accumulation, args.streams, args.segment)
         self._observations, self._ages = torch.zeros(*read, inputs), torch.zeros(read)
         self._targets = torch.zeros(*read, course.choices)
+
+    def _empty_memory(self, rows: int) -> Tensor:
+        return self.network.empty_memory(rows).to(self.device)
 
     @property
     def steps_done(self) -> int:
@@ -229,8 +230,9 @@ class TemporalImitation(Supervised):
         self._seen.numpy()[:] = observation
         self._ticks.numpy()[:, 0] = self.fights.age
         with torch.no_grad():
-            logits, self.memory, _ = self.acting(self._seen, self.memory, self._ticks)
-        choices: Ints = logits.argmax(1).numpy()
+            seen, ticks = self._seen.to(self.device), self._ticks.to(self.device)
+            logits, self.memory, _ = self.acting(seen, self.memory, ticks)
+        choices: Ints = logits.argmax(1).cpu().numpy()
         return choices
 
     def _learn(self, rng: np.random.Generator) -> None:
@@ -243,8 +245,9 @@ class TemporalImitation(Supervised):
 
     def _loss(self, number: int) -> Tensor:
         """Cross-entropy against the targets of the ticks that have one; the streams' memory moves on."""
-        streams, target = self.streams[number], self._targets[number]
-        logits, memory = self.network(self._observations[number], self._ages[number], streams.memory)
+        streams, target = self.streams[number], self._targets[number].to(self.device)
+        observations, ages = self._observations[number].to(self.device), self._ages[number].to(self.device)
+        logits, memory = self.network(observations, ages, streams.memory)
         streams.memory = memory.detach()
         entropy = -(target * functional.log_softmax(logits, -1)).sum()
         return entropy / target.sum().clamp(min=1.0)
@@ -280,6 +283,6 @@ class TemporalImitation(Supervised):
         self.fights.load_state(state["fights"])
         for streams, part in zip(self.streams, cast(list[Mapping[str, object]], state["streams"]), strict=True):
             streams.load_state(part)
-        self.memory = cast(Tensor, state["memory"]).clone()
+        self.memory = cast(Tensor, state["memory"]).clone().to(self.device)
         self.teaching.load_state(state["teaching"])
         self.collected.load_state(state["collected"])

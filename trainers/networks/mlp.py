@@ -219,9 +219,13 @@ def _rolling(generator: Generator | None) -> Iterator[None]:
     if generator is None:
         yield
         return
-    torch.set_rng_state(generator.get_state())
+    on_gpu = generator.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_rng_state(generator.get_state(), generator.device)
+    else:
+        torch.set_rng_state(generator.get_state())
     yield
-    generator.set_state(torch.get_rng_state())
+    generator.set_state(torch.cuda.get_rng_state(generator.device) if on_gpu else torch.get_rng_state())
 
 
 def with_one_head(weights: Weights) -> Weights:

@@ -9,6 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Generator, Tensor
 
+from trainers.device import CPU
 from trainers.networks.mlp import Back, QModel, Weights, aligned
 
 
@@ -19,12 +20,12 @@ class Stack:
     `QModel.side_by_side` takes them: they may be wider than the parameter, with zeros.
     """
 
-    def __init__(self, model: QModel, candidates: int) -> None:
-        self.model = model
+    def __init__(self, model: QModel, candidates: int, device: torch.device = CPU) -> None:
+        self.model = model.to(device)
         self._inside = {name: tuple(map(slice, own.shape)) for name, own in model.state_dict().items()}
         self._shapes = model.stacked_shapes()
         self._ends = list(accumulate(aligned(shape.numel()) for shape in self._shapes.values()))
-        self.values = torch.zeros(candidates, self._ends[-1])
+        self.values = torch.zeros(candidates, self._ends[-1], device=device)
         self.weights = self._views(self.values)
 
     def _views(self, flat: Tensor) -> dict[str, Tensor]:
@@ -63,8 +64,8 @@ class Stack:
 class TrainedStack(Stack):
     """A stack with the gradients of its parameters: `gradients` is (candidates, numbers), as `values`."""
 
-    def __init__(self, model: QModel, candidates: int) -> None:
-        super().__init__(model, candidates)
+    def __init__(self, model: QModel, candidates: int, device: torch.device = CPU) -> None:
+        super().__init__(model, candidates, device)
         self.gradients = torch.zeros_like(self.values)
         self._gradients = self._views(self.gradients)
 

@@ -98,6 +98,8 @@ class TransformerXL(nn.Module):
         """`forward` with the number of ticks as a constant, which an exporter needs."""
         reach = self.shape.memory
         back = _distances(ticks, reach)
+        if back.device != observations.device:  # an exporter would write down the step even where it does nothing
+            back = back.to(observations.device)
         reached = (back >= 0) & (back <= reach) & (back <= ages[:, :, None])
         hidden = torch.where(reached, 0.0, -1e9)[:, None]
         x = self.token(observations)

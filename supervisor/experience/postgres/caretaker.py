@@ -19,8 +19,8 @@ from supervisor.experience.postgres.connection import told
 from supervisor.experience.postgres.doctor import doctor
 from supervisor.experience.postgres.named_sql import filled, query
 from supervisor.experience.postgres.store import PostgresStore
+from supervisor.experience.postgres.tuples import NAMES, experiences_of
 from supervisor.experience.rows import MICROSECONDS, Experiences
-from supervisor.experience.sqlite.columns import NAMES, experiences_of
 from supervisor.experience.store import BEGINNING, Position, StoreDownError
 
 READ_ROWS = 4096

@@ -21,13 +21,11 @@ def copied(connection: PGconn, statement: bytes, rows_at_once: int, take: Callab
     """`take` gets the rows that `COPY (…) TO STDOUT (FORMAT binary)` sends, so many at once but for the last, without
     header and trailer; it must not raise. For `wait` of a psycopg connection. Raises psycopg.Error."""
     connection.send_query(statement)
-    while connection.flush():
-        yield Wait.RW
-        connection.consume_input()
-    ended = yield from _result(connection)
+    yield from flushed(connection)
+    ended = yield from next_result(connection)
     if ended is not None and ended.status == ExecStatus.COPY_OUT:
         yield from _receive(connection, rows_at_once, take)
-    while (result := (yield from _result(connection))) is not None:
+    while (result := (yield from next_result(connection))) is not None:
         ended = result
     if ended is None:
         raise errors.OperationalError("the connection was lost")
@@ -59,7 +57,15 @@ def _receive(connection: PGconn, rows_at_once: int, take: Callable[[bytearray], 
         take(received)
 
 
-def _result(connection: PGconn) -> PQGen[PGresult | None]:
+def flushed(connection: PGconn) -> PQGen[None]:
+    """Until what was given to libpq is on its way."""
+    while connection.flush():
+        yield Wait.RW
+        connection.consume_input()
+
+
+def next_result(connection: PGconn) -> PQGen[PGresult | None]:
+    """None once the server waits for the next message."""
     while connection.is_busy():
         yield Wait.R
         connection.consume_input()

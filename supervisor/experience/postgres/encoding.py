@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from typing import Any
 
@@ -12,11 +13,18 @@ from supervisor.experience.rows import Experiences
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
+FIELDS, SIZE = struct.Struct(">h"), struct.Struct(">i")
 
 
-def encoded(target: str, rows: Experiences) -> bytes:
-    """The rows without header and trailer, in the order of columns of `writing.sql`. Raises ValueError where columns
-    are of different lengths."""
+def encoded_texts(*texts: str) -> bytes:
+    """A row of texts, without header and trailer. Raises ValueError where one is no Unicode."""
+    cells = [text.encode() for text in texts]
+    return b"".join((FIELDS.pack(len(cells)), *(SIZE.pack(len(cell)) + cell for cell in cells)))
+
+
+def encoded(target: str, rows: Experiences) -> memoryview:
+    """The bytes of the rows without header and trailer, in the order of columns of `writing.sql`. Raises ValueError
+    where columns are of different lengths."""
     names = tuple(name.encode() for name in target.split("/", 1))
     row = _row_type(*map(len, names), rows.states.shape[1], rows.next_states.shape[1], rows.controls.shape[1])
     made = np.empty(len(rows), row)
@@ -39,7 +47,7 @@ def encoded(target: str, rows: Experiences) -> bytes:
     for name, value in values.items():
         made[f"{name}_size"] = row[name].itemsize
         made[name] = value
-    return made.tobytes()
+    return made.view(np.uint8).data
 
 
 @lru_cache(maxsize=256)

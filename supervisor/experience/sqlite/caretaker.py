@@ -11,18 +11,17 @@ from filelock import FileLock, Timeout
 from supervisor.experience.caretaker import DAY_US, HOUR_US, BusyError, Day, Overview, Span, blocks_of_one_width
 from supervisor.experience.finding import Finding
 from supervisor.experience.rows import Experiences
-from supervisor.experience.sqlite.columns import COLUMNS, NAMES, Row, experiences_of
 from supervisor.experience.sqlite.connection import told, transaction
 from supervisor.experience.sqlite.doctor import examine
+from supervisor.experience.sqlite.packing import shape_of, unpacked
 from supervisor.experience.sqlite.store import SqliteStore
 from supervisor.experience.store import Position
 
 READ_ROWS = 4096
-ROW_BYTES = 90
-"""What a row takes beside its states and controls."""
+ROW_BYTES = 125
+"""What a row takes beside its piece of bytes."""
 
 SPAN = 'archetype = ? AND model_type = ? AND "timestamp" >= ? AND "timestamp" < ? AND id > ? AND id <= ?'
-STATE, CONTROLS = NAMES.index("state") + 1, NAMES.index("controls") + 1
 
 
 class SqliteCaretaker:
@@ -35,7 +34,7 @@ class SqliteCaretaker:
         recent = """SELECT archetype || '/' || model_type, count(*) FROM ml_experience_replay
             WHERE "timestamp" >= ? GROUP BY 1"""
         held = f"""SELECT archetype || '/' || model_type,
-            sum(length(state) + length(next_state) + length(controls) + {ROW_BYTES})
+            sum(length(row) + {ROW_BYTES})
             FROM ml_experience_replay GROUP BY 1"""  # noqa: S608
         with told(self._path):
             return Overview(
@@ -57,13 +56,14 @@ class SqliteCaretaker:
         return [Day(begin, rows) for begin, rows in found]
 
     def read(self, span: Span) -> Iterator[Experiences]:
-        query = f"SELECT id, {COLUMNS} FROM ml_experience_replay WHERE {SPAN} ORDER BY id LIMIT {READ_ROWS}"  # noqa: S608
+        query = f"SELECT id, row FROM ml_experience_replay WHERE {SPAN} ORDER BY id LIMIT {READ_ROWS}"  # noqa: S608
         after = 0
         while True:
             with told(self._path):
-                rows: list[Row] = self._connection.execute(query, _values(span, after)).fetchall()
-            for block in blocks_of_one_width([(len(row[STATE]), len(row[CONTROLS])) for row in rows]):
-                yield experiences_of([row[1:] for row in rows[block]])
+                rows = self._connection.execute(query, _values(span, after)).fetchall()
+            pieces = [row for _, row in rows]
+            for block in blocks_of_one_width([shape_of(piece) for piece in pieces]):
+                yield unpacked(pieces[block])
             if len(rows) < READ_ROWS:
                 return
             after = rows[-1][0]

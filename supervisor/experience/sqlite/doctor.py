@@ -12,8 +12,7 @@ import psutil
 from supervisor.errors import DamagedStateError
 from supervisor.experience.finding import Finding, Severity
 from supervisor.experience.lag import lag_finding, lags
-from supervisor.experience.migrations import migrations
-from supervisor.experience.sqlite.connection import told
+from supervisor.experience.sqlite.connection import make_tables, told
 from supervisor.experience.sqlite.store import SqliteStore
 
 MIB = 2**20
@@ -64,8 +63,7 @@ def _missing_indexes(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _expected_indexes() -> list[tuple[str, str, str]]:
     fresh = sqlite3.connect(":memory:")
     try:
-        for migration in migrations("sqlite"):
-            fresh.executescript(migration.sql)
+        make_tables(fresh)
         query = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1"
         return fresh.execute(query).fetchall()
     finally:
@@ -73,18 +71,15 @@ def _expected_indexes() -> list[tuple[str, str, str]]:
 
 
 def _widths(connection: sqlite3.Connection) -> Iterator[Finding]:
-    query = """SELECT archetype || '/' || model_type, length(state), length(next_state), count(*)
-        FROM ml_experience_replay GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC"""
+    query = """SELECT archetype || '/' || model_type, width, count(*) FROM ml_experience_replay
+        GROUP BY 1, 2 ORDER BY 1, 3 DESC"""
     usual: dict[str, int] = {}
-    for target, state, next_state, rows in connection.execute(query):
-        width = usual.setdefault(target, state)
-        where = "archetype || '/' || model_type = '{}' AND length(state) = {} AND length(next_state) = {}"
-        cure = f"DELETE FROM ml_experience_replay WHERE {where.format(target, state, next_state)};"  # noqa: S608
-        if state % 4 or state != next_state:
-            what = f"{target}: {rows} rows have states of {state} bytes, next states of {next_state}; they fit no model"
-            yield Finding("wrong_dimension", what, cure)
-        elif state != width:
-            what = f"{target}: {rows} rows have states of {state // 4} numbers where most have {width // 4}"
+    for target, width, rows in connection.execute(query):
+        most = usual.setdefault(target, width)
+        if width != most:
+            what = f"{target}: {rows} rows have states of {width} numbers where most have {most}"
+            where = f"archetype || '/' || model_type = '{target}' AND width = {width}"
+            cure = f"DELETE FROM ml_experience_replay WHERE {where};"  # noqa: S608
             yield Finding("wrong_dimension", f"{what}; a training takes those of its model's width alone", cure)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from supervisor.experience.rows import MICROSECONDS
-from supervisor.experience.sqlite.columns import COLUMNS, NAMES, experiences_of_columns, rows_of
+from supervisor.experience.rows import MICROSECONDS, Experiences
 from supervisor.experience.sqlite.connection import connect, told, transaction
+from supervisor.experience.sqlite.packing import packed, unpacked
 from supervisor.experience.store import (
     BATCH_ROWS,
     Page,
@@ -21,10 +22,8 @@ from supervisor.experience.store import (
     TargetStats,
 )
 
-CHUNK_BATCHES = 16
-"""Batches that one statement reads: one that stays open would keep the write-ahead log from being folded in."""
-
-INSERT = f"INSERT INTO ml_experience_replay (archetype, model_type, {COLUMNS}) VALUES (?, ?{', ?' * len(NAMES)})"  # noqa: S608
+COLUMNS = 'archetype, model_type, "timestamp", width, action, reward, done, priority, episode, step, version, row'
+INSERT = f"INSERT INTO ml_experience_replay ({COLUMNS}) VALUES (?{', ?' * COLUMNS.count(',')})"  # noqa: S608
 
 
 def now_us() -> int:
@@ -69,8 +68,7 @@ class SqliteStore:
                 return Stored(known[0], known[1], repeated=True)
         stored, now = Stored(parcel.rows, len(parcel.refused)), self._clock()
         for target, experiences in parcel.experiences:
-            names = tuple(target.split("/", 1))
-            self._connection.executemany(INSERT, (names + row for row in rows_of(experiences)))
+            self._connection.executemany(INSERT, _rows(target, experiences))
         self._connection.executemany(
             'INSERT INTO ml_experience_quarantine ("timestamp", target, reason, detail, row) VALUES (?, ?, ?, ?, ?)',
             ((now, row.target, row.reason, row.detail, row.row) for row in parcel.refused),
@@ -107,18 +105,17 @@ class SqliteStore:
     def stream(
         self, selection: Selection, after: Position, upto: Position, batch_rows: int = BATCH_ROWS
     ) -> Iterator[Page]:
+        """A statement for each page: one that stays open would keep the write-ahead log from being folded in."""
         while True:
             where, values = _where(selection, after, upto)
-            query = f"SELECT id, {COLUMNS} FROM ml_experience_replay WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
+            query = f"SELECT id, row FROM ml_experience_replay WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608
             with told(self._path):
-                rows = self._connection.execute(query, (*values, CHUNK_BATCHES * batch_rows)).fetchall()
-            for begin in range(0, len(rows), batch_rows):
-                batch = rows[begin : begin + batch_rows]
-                ids, *columns = zip(*batch, strict=True)
-                yield Page(experiences_of_columns(columns), Position(0, ids[-1]))
-            if len(rows) < CHUNK_BATCHES * batch_rows:
+                rows = self._connection.execute(query, (*values, batch_rows)).fetchall()
+            if rows:
+                after = Position(0, rows[-1][0])
+                yield Page(unpacked([row for _, row in rows]), after)
+            if len(rows) < batch_rows:
                 return
-            after = Position(0, rows[-1][0])
 
     def stats(self) -> list[TargetStats]:
         query = """SELECT archetype || '/' || model_type, count(*), min("timestamp"), max("timestamp"), max(id)
@@ -147,6 +144,24 @@ class SqliteStore:
         self._connection.close()
 
 
+def _rows(target: str, experiences: Experiences) -> Iterator[tuple[object, ...]]:
+    """In the order of COLUMNS."""
+    return zip(
+        *map(itertools.repeat, (*target.split("/", 1),)),
+        experiences.times.tolist(),
+        itertools.repeat(experiences.width),
+        experiences.actions.tolist(),
+        experiences.rewards.tolist(),
+        experiences.done.tolist(),
+        experiences.priorities.tolist(),
+        experiences.episodes.tolist(),
+        experiences.steps.tolist(),
+        experiences.versions.tolist(),
+        packed(experiences),
+        strict=False,  # the names and the width have no end; the others are of one length, or cannot be packed
+    )
+
+
 def _everything() -> tuple[Position, Position]:
     return Position(0, 0), Position(0, 2**63 - 1)
 
@@ -162,6 +177,6 @@ def _where(selection: Selection, after: Position, upto: Position) -> tuple[str, 
         conditions.append('"timestamp" >= ?')
         values.append(selection.since_us)
     if selection.width is not None:
-        conditions.append("length(state) = ?")
-        values.append(4 * selection.width)
+        conditions.append("width = ?")
+        values.append(selection.width)
     return " AND ".join(conditions), tuple(values)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from supervisor.contract import Reason
 from supervisor.errors import TrialError
+from trainers import device
 from trainers.algorithms.dqn_args import Args
 from trainers.algorithms.from_play.learner import Judged
 from trainers.algorithms.from_play.memory import Drawn, Floats
@@ -53,12 +54,16 @@ class Values:
 
     def worth(self, drawn: Drawn) -> Floats:
         """What was done, from what it brought and where it led."""
-        s_next = _tensor(drawn.next_states)
+        s_next = _tensor(drawn.next_states, self.device)
         q_next = self.target(s_next)
         chooser = self.network(s_next) if self.double else q_next
-        best = q_next.gather(2, chooser.argmax(2, keepdim=True))[0, :, 0].numpy()
+        best = q_next.gather(2, chooser.argmax(2, keepdim=True))[0, :, 0].cpu().numpy()
         worth: Floats = drawn.returns + drawn.discount * best
         return worth
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.values.device
 
     def state(self) -> State:
         return {"network": self.network.state(0), "target": self.target.state(0)}
@@ -68,7 +73,7 @@ class Values:
         self.target.load(0, saved["target"])
 
     def judged(self, drawn: Drawn) -> Judged:
-        q = self.network(_tensor(drawn.states))[0].numpy()
+        q = self.network(_tensor(drawn.states, self.device))[0].cpu().numpy()
         values = q[np.arange(len(q)), drawn.actions]
         return Judged(np.abs(values - self.worth(drawn)), values, q.argmax(1) == drawn.actions)
 
@@ -85,9 +90,10 @@ class PlayedDqn:
         `conservatism` is a factor of alpha."""
         self.inputs, self.args, self._alpha = inputs, args, CONSERVATISM * conservatism
         self.n_step, self.gamma = args.n_step, args.gamma
-        self._online = TrainedStack(model, 1)
-        self.now = Values(self._online, Stack(model, 1), args.double)
-        self.first = Values(Stack(model, 1), Stack(model, 1), args.double)
+        self.device = device.chosen()
+        self._online = TrainedStack(model, 1, self.device)
+        self.now = Values(self._online, Stack(model, 1, self.device), args.double)
+        self.first = Values(Stack(model, 1, self.device), Stack(model, 1, self.device), args.double)
         for name in ("network", "target"):
             if start is not None:
                 model.adopt(start[name])
@@ -103,20 +109,21 @@ class PlayedDqn:
         self, drawn: Drawn, parts: int, share: float, rng: np.random.Generator
     ) -> tuple[Floats, Mapping[str, float]]:
         y = self.now.worth(drawn)
-        s, a = _tensor(drawn.states), torch.from_numpy(drawn.actions)[None, :, None]
+        s = _tensor(drawn.states, self.device)
+        a = torch.from_numpy(drawn.actions)[None, :, None].to(self.device)
         held, temperature = self._choice(s)
-        dice = [torch.Generator().manual_seed(int(rng.integers(2**63)))] if self.args.dropout else None
+        dice = [device.dice(self.device, int(rng.integers(2**63)))] if self.args.dropout else None
         values, loss, size = np.empty_like(y), 0.0, len(y) // parts
         for begin in range(0, len(y), size):
             part = slice(begin, begin + size)
             q, back = self._online.followed(s[:, part], dice)
-            values[part] = q.gather(2, a[:, part])[0, :, 0].numpy()
+            values[part] = q.gather(2, a[:, part])[0, :, 0].cpu().numpy()
             off = values[part] - y[part]
             slope = off.clip(-1, 1)  # Huber's
             weighted = drawn.weight[part] * slope / np.float32(len(y))
             # of alpha T KL, so that T is no second alpha
             gradient = (torch.softmax(q / temperature, 2) - held[:, part]) * (self._alpha / len(y))
-            gradient.scatter_add_(2, a[:, part], torch.from_numpy(weighted)[None, :, None])
+            gradient.scatter_add_(2, a[:, part], torch.from_numpy(weighted)[None, :, None].to(self.device))
             self._online.add_gradients(back, gradient, first=begin == 0)
             loss += float((weighted * (off - slope / 2)).sum())
         self._move(loss, share)
@@ -160,6 +167,6 @@ class PlayedDqn:
         return self._online.network(0).exported()
 
 
-def _tensor(rows: Floats) -> Tensor:
-    """[1, rows, width], copied: torch aligns its memory, numpy does not, and so kernels always see the same layout."""
-    return torch.from_numpy(rows).clone()[None]
+def _tensor(rows: Floats, where: torch.device) -> Tensor:
+    """[1, rows, width]"""
+    return device.copied(rows, where)[None]

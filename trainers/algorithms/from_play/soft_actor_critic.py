@@ -21,6 +21,7 @@ from trainers.algorithms.from_play.learner import Judged
 from trainers.algorithms.from_play.memory import Drawn, Floats
 from trainers.algorithms.sac import Args
 from trainers.algorithms.updates import UpdateArgs, Updater
+from trainers.device import chosen, copied
 from trainers.learner import Exported, State
 from trainers.networks.gaussian import GaussianActor, TwinCritics
 from trainers.networks.layers import Weights, adopt, widths
@@ -52,6 +53,8 @@ class Networks(nn.Module):
         self.target = copy.deepcopy(self.critics).requires_grad_(False)
         if start is not None:
             adopt(self.target, start["target"])
+        self.device = chosen()
+        self.to(self.device)
 
     def final(self) -> State:
         return {name: own.state_dict() for name, own in self.named_children()}
@@ -62,16 +65,17 @@ class Networks(nn.Module):
 
     def worth(self, drawn: Drawn, a_next: Tensor, s_next: Tensor) -> Tensor:
         """What was done, from what it brought and where it led."""
-        found: Tensor = _tensor(drawn.returns) + _tensor(drawn.discount) * self.target(s_next, a_next).amin(0)
+        returns, discount = copied(drawn.returns, self.device), copied(drawn.discount, self.device)
+        found: Tensor = returns + discount * self.target(s_next, a_next).amin(0)
         return found
 
     @torch.no_grad()
     def judged(self, drawn: Drawn) -> Judged:
-        s, a, s_next = (_tensor(rows) for rows in (drawn.states, drawn.controls, drawn.next_states))
+        s, a, s_next = (copied(rows, self.device) for rows in (drawn.states, drawn.controls, drawn.next_states))
         values = self.critics(s, a).amin(0)
         errors = values - self.worth(drawn, self.actor(s_next), s_next)
         near = (self.actor(s) - a).abs().amax(1) <= SAME
-        return Judged(errors.abs().numpy(), values.numpy(), near.numpy())
+        return Judged(errors.abs().cpu().numpy(), values.cpu().numpy(), near.cpu().numpy())
 
 
 class PlayedSac:
@@ -97,11 +101,12 @@ class PlayedSac:
     def improve(
         self, drawn: Drawn, parts: int, share: float, rng: np.random.Generator
     ) -> tuple[Floats, Mapping[str, float]]:
-        noise = torch.from_numpy(rng.standard_normal((2, len(drawn.index), self.numbers), np.float32)).clone()
-        s, s_next = _tensor(drawn.states), _tensor(drawn.next_states)
+        device = self.now.device
+        noise = copied(rng.standard_normal((2, len(drawn.index), self.numbers), np.float32), device)
+        s, s_next = copied(drawn.states, device), copied(drawn.next_states, device)
         with torch.no_grad():
             y = self.now.worth(drawn, self.now.actor.sample(s_next, noise[0])[0], s_next)
-        rows = (s, _tensor(drawn.controls), y, _tensor(drawn.weight))
+        rows = (s, copied(drawn.controls, device), y, copied(drawn.weight, device))
         values: list[Tensor] = []
         losses = [partial(self._critic_loss, values, *part) for part in _split(rows, parts)]
         critic_loss = self._critic_updater.step(losses, share)
@@ -112,7 +117,7 @@ class PlayedSac:
         actor_loss = self._actor_updater.step(losses, share)
         self.now.critics.requires_grad_(True)
         torch._foreach_lerp_(self._followers, self._leaders, min(1.0, self.args.tau * TAU_FACTOR))
-        errors: Floats = (found - y).abs().numpy()
+        errors: Floats = (found - y).abs().cpu().numpy()
         means = {"td_error": float(errors.mean()), "q_value": float(found.mean())}
         return errors, {"loss": critic_loss, "actor_loss": actor_loss, **means}
 
@@ -155,8 +160,3 @@ class PlayedSac:
 
 def _split(rows: tuple[Tensor, ...], parts: int) -> list[tuple[Tensor, ...]]:
     return list(zip(*(tensor.chunk(parts) for tensor in rows), strict=True))
-
-
-def _tensor(rows: Floats) -> Tensor:
-    """A copy: torch aligns its memory, numpy does not, and so kernels always see the same layout."""
-    return torch.from_numpy(rows).clone()

@@ -1,9 +1,7 @@
 -- name: claim
 -- Parcels by their names: those that are stored already are left out of the answer. Who comes at the same time waits
--- here until the other has committed; the order keeps two of them from waiting for each other.
-INSERT INTO ml_experience_batches (client, key, rows, quarantined)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::integer[], %s::integer[]) AS given (client, key, rows, quarantined)
-ORDER BY client, key
+-- here until the other has committed; that names come in order keeps two of them from waiting for each other.
+INSERT INTO ml_experience_batches (client, key, rows, quarantined) VALUES {names}
 ON CONFLICT (client, key) DO NOTHING
 RETURNING client, key
 
@@ -17,5 +15,4 @@ COPY ml_experience_replay
 FROM STDIN (FORMAT binary)
 
 -- name: refused
-INSERT INTO ml_experience_quarantine (target, reason, detail, row)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+COPY ml_experience_quarantine (target, reason, detail, row) FROM STDIN (FORMAT binary)
