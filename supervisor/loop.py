@@ -14,7 +14,7 @@ from supervisor.committing import Committer
 from supervisor.console import line_for_people, position, standing
 from supervisor.contract import Json, Reason, TrialSpec, Waiting
 from supervisor.execution import attempts
-from supervisor.execution.device import AUTO, CPU, CUDA, starts_over
+from supervisor.execution.device import AUTO, CPU, CUDA
 from supervisor.execution.server_link import wait_readable
 from supervisor.flight import WANTS, Flight
 from supervisor.grouping import group_for, size_of_groups
@@ -32,8 +32,8 @@ from supervisor.putting_off import PutOff
 from supervisor.record import PURPOSES_OF_PEOPLE, Record
 from supervisor.search.schedule import stagnation
 from supervisor.signals import Signals, StopAsked
+from supervisor.starting_over import start_over_where_it_must
 from supervisor.storekeeper import Storekeeper
-from supervisor.versions import changed_versions
 
 IDLE_WAIT_S = 1.0  # how long a turn may wait before requests are looked at again
 STOP_LIMIT_S = 10.0  # trials that have not saved and left by then are killed, so that the whole stop takes 15 s
@@ -342,8 +342,7 @@ class Supervisor:
                 self._make_room(folder)
                 continue
             flight = Flight.take_up(spec, folder, self._parts.clock.now_text())
-            self._restart_under_other_versions(flight)
-            self._restart_on_another_device(flight)
+            start_over_where_it_must(flight, self._parts)
             flight.conclude()
             self._flights[expected] = flight
             self._parts.projections.proposed(spec)
@@ -370,36 +369,6 @@ class Supervisor:
             folder.create(self._planner.plan(folder.iteration, str(key), asked, self._specs(), fact))
             return folder.spec()
         return None
-
-    def _restart_under_other_versions(self, flight: Flight) -> None:
-        """Training that other library versions began would not go on bit by bit: it starts over, once. A paired test
-        goes on: its candidate is built, and its games count whatever plays the rest."""
-        now: dict[str, Json] = {**self._parts.versions}
-        if flight.trained_under == now or flight.stage_done:
-            return
-        flight.folder.forget_resume_point()
-        flight.folder.add_fact("versions", versions=now)
-        trial = f"iteration {flight.spec.iteration} was begun with other library versions"
-        changed = changed_versions(flight.trained_under, now)
-        if flight.stage == "build":
-            self._parts.events.write("trial_restarted", f"{trial} and starts from step 0 ({changed})")
-        else:
-            what = "the candidate stays as it was built, and its paired test goes on from the games that are played"
-            self._parts.events.write("trial_continued", f"{trial}: {what} ({changed})")
-
-    def _restart_on_another_device(self, flight: Flight) -> None:
-        """Somebody has said since that the target's trials are to compute on another kind of device."""
-        definition = self._parts.definitions.get(flight.spec.target)
-        began_on = flight.spec.device
-        if definition is None or flight.stage_done or not starts_over(began_on, definition.device):
-            return
-        if flight.stage == "build":
-            flight.start_over_on(definition.device)
-            self._parts.events.write(
-                "trial_restarted",
-                f"iteration {flight.spec.iteration} was to compute on {began_on} and starts from step 0 on"
-                f" {definition.device} (targets.{flight.spec.target}.device)",
-            )
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """The action, tried again with growing pauses as long as the disk is full."""

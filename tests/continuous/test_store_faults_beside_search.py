@@ -14,7 +14,7 @@ from supervisor.experience.outages import Outages
 from supervisor.journal import durable
 from supervisor.silence import Silence
 from tests.support import pupil
-from tests.support.lesson_runs import ROWS, in_time, of_the_store, parcels, pupils_run
+from tests.support.lesson_runs import ROWS, of_the_store, parcels, pupils_run, run_until_taught
 from tests.support.store_faults_conformance import TOLD_ONCE, Outage, ended_once, hurried, worker_that_begins
 from tests.support.store_worlds import SqliteWorld
 from trainers import worker
@@ -60,7 +60,7 @@ def test_while_a_lesson_waits_for_its_store_the_search_has_its_worker_as_far_as_
         return len(beside) == WINDOW - 1
 
     with ended_once("the window is full", window_is_full, outage):
-        run.run(4 * WINDOW, worker_main=main, measured=in_time())
+        run_until_taught(run, main)
     assert beside == ["search"] * (WINDOW - 1)
     taught = [line for line in run.log if line.lesson is not None]
     assert {line.target: line.metrics["new_rows"] for line in taught} == ROWS

@@ -18,6 +18,7 @@ from supervisor.journal.log import read_log
 from supervisor.lesson import Lesson
 from supervisor.lessons import OpenStore
 from supervisor.parts import Turn
+from supervisor.signals import Signals
 from tests.support.experiences import experiences
 from tests.support.pupil import TARGETS, WIDTH, pupils
 from tests.support.small_run import SmallRun, comparable
@@ -63,6 +64,20 @@ def in_time(limit_s: float = LIMIT_S) -> Callable[[Turn], None]:
         assert time.monotonic() < deadline_s, f"iteration {turn.state.iteration} is not to end"
 
     return measured
+
+
+def run_until_taught(run: SmallRun, worker_main: Callable[[str], int]) -> None:
+    """However far the search comes meanwhile."""
+    signals, limit = Signals(), in_time()
+
+    def measured(turn: Turn) -> None:
+        limit(turn)
+        signals.stop_asked = signals.stop_asked or all(turn.state.target(key).cycle for key in ROWS)
+
+    try:
+        run.run(10_000, worker_main=worker_main, signals=signals, measured=measured)
+    finally:
+        signals.close()
 
 
 def lines(run: SmallRun, store: ExperienceStore) -> list[dict[str, object]]:

@@ -233,7 +233,7 @@ def keeps_books(world: World, fault: Fault, scratch: Path) -> None:
     """A run goes on through the fault, and then its books are as if there had been none."""
     run = lesson_runs.pupils_run(scratch / "run", None)
     run.books = world.open
-    outage = Outage(fault)
+    outage, stands_still = Outage(fault), threading.Event()
 
     def told(event: str) -> bool:
         return event in events(run)
@@ -242,12 +242,13 @@ def keeps_books(world: World, fault: Fault, scratch: Path) -> None:
         if turn.state.iteration >= 3:
             outage.begins()
         if turn.state.iteration >= 8:  # no further line reminds anybody of those that wait
+            stands_still.set()
             wait_for("the books wait", partial(told, "books_wait"), ANSWER_S)
             wait_for("the books are written", partial(told, "books_written"), ANSWER_S)
 
     if not (fault.writing and fault.sudden):
         outage.begins()
-    with ended_once("the books wait", partial(told, "books_wait"), outage):
+    with ended_once("the books wait", lambda: stands_still.is_set() and told("books_wait"), outage):
         run.run(10, measured=measured)
     assert of_the_store(run) == ["books_wait", "books_written"]
     assert books(world.open()) == books_of_the_log(run, scratch)

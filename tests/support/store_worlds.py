@@ -68,7 +68,8 @@ class SqliteWorld:
             "no database": Fault(self._replace, self._bring_back, reading=False, writing=False),
         }
         if self._disk is not None:
-            known["disk full"] = Fault(self._disk.fill, self._disk.make_room, reading=False)
+            # not sudden: whoever closes the file gives back what was written ahead of it, and so has some room again
+            known["disk full"] = Fault(self._disk.fill, self._disk.make_room, reading=False, sudden=False)
         return known
 
     def _hold_for_writing(self) -> None:
@@ -116,9 +117,9 @@ class PostgresWorld:
     def open(self) -> ExperienceStore:
         return open_store(self.url, self._cable.folder)
 
-    def losing(self, request: bytes) -> Fault:
-        """The answer to the commit of such a request: it is done, and nobody hears of it."""
-        return Fault(lambda: self._cable.lose_the_answer_to(request, b"COMMIT"), self._cable.mend)
+    def losing(self, request: bytes, commit: bytes) -> Fault:
+        """The answer to what commits such a request: it is done, and nobody hears of it."""
+        return Fault(lambda: self._cable.lose_the_answer_to(request, commit), self._cable.mend)
 
     @property
     def faults(self) -> Mapping[str, Fault]:
