@@ -12,7 +12,7 @@ class Horizon:
     """Of one run's looks. What it remembers it can find again: it costs a walk over all rows."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[int, Position]] = {}
+        self._known: dict[tuple[str, str], tuple[int, Position]] = {}
 
     def of(self, store: ExperienceStore, target: str, newest: Position, since_us: int) -> Position:
         """A position up to which all rows of the target are from before that time, and after which the next one is not.
@@ -20,7 +20,8 @@ class Horizon:
         `newest` is the store's last row of the target. Rows before a position told never come, so what was old enough
         stays so, as long as the clock goes on.
         """
-        known_us, place = self._known.get(target, (since_us, BEGINNING))
+        key = store.identity, target
+        known_us, place = self._known.get(key, (since_us, BEGINNING))
         if known_us > since_us or place > newest:  # the clock went back, or the store is another
             place = BEGINNING
         young = Selection(target, since_us=since_us)
@@ -28,7 +29,7 @@ class Horizon:
             end = store.nth(Selection(target), place, newest, CHUNK_ROWS) or newest
             first = store.nth(young, place, end, 1)
             place = end if first is None else Position(first.txid, first.id - 1)
-            self._known[target] = since_us, place
+            self._known[key] = since_us, place
             if first is not None:
                 break
         return place

@@ -27,3 +27,16 @@ class Lesson:
     version: str  # that goes on from them: the incumbent when they were looked at
     since_us: int  # older experiences are left out; microseconds since 1970
     min_priority: float = 0.0
+    store: str = ""  # whose positions they are; empty where it does not say
+
+    @property
+    def reached(self) -> str:
+        """How far it went, and in which store."""
+        return f"{self.upto}@{self.store}" if self.store else self.upto
+
+
+def position_in(store: str, reached: str) -> str:
+    """How far that is in a store, as the store writes it: empty where it was in another one. Where one of the two does
+    not say which it is, it is taken for the same."""
+    position, _, of = reached.partition("@")
+    return position if not of or not store or of == store else ""

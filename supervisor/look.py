@@ -12,7 +12,7 @@ from supervisor.cycle import Pupil, in_turn, shares
 from supervisor.experience.rows import MICROSECONDS
 from supervisor.experience.store import BEGINNING, ExperienceStore, Position, Reader, Selection
 from supervisor.horizon import Horizon
-from supervisor.lesson import Lesson
+from supervisor.lesson import Lesson, position_in
 from supervisor.search.target import TargetDefinition
 from supervisor.state import State
 
@@ -22,11 +22,11 @@ DAY_US = 86_400 * MICROSECONDS
 @dataclass(frozen=True)
 class Asking:
     """What a look wants to know of one target: `looked_upto` is how far its lessons went, `learnt_upto` how far those
-    went that are in its incumbent's weights."""
+    went that are in its incumbent's weights; as `Lesson.reached` says it, empty where there were none."""
 
     pupil: Pupil
-    looked_upto: Position
-    learnt_upto: Position
+    looked_upto: str
+    learnt_upto: str
     width: int
     version: str  # the incumbent's name
 
@@ -56,8 +56,7 @@ def askings(state: State, definitions: Mapping[str, TargetDefinition], cycle: in
             assert target.incumbent is not None
             learnt = target.learnt_upto.get(target.incumbent.name, "")
             pupil = Pupil(key, definition.frequency, target.cycle)
-            places = _position(target.looked_upto), _position(learnt)
-            found.append(Asking(pupil, *places, width, target.incumbent.name))
+            found.append(Asking(pupil, target.looked_upto, learnt, width, target.incumbent.name))
     due = {pupil.target for pupil in in_turn([asking.pupil for asking in found], cycle)}
     return [asking for asking in found if asking.pupil.target in due]
 
@@ -84,7 +83,7 @@ def look(
         end = store.newest(Selection(key)) or BEGINNING
         begin = horizon.of(store, key, end, since_us)
         selection, newest = selections[key], store.nth(selections[key], begin, end, -1)
-        looked_upto, learnt_upto = _places(asking, begin, end)
+        looked_upto, learnt_upto = _places(store.identity, asking, begin, end)
         if newest is None or newest <= looked_upto:
             continue
         if store.count(selection, looked_upto, newest, settings.min_new_experiences) < settings.min_new_experiences:
@@ -115,23 +114,23 @@ def look(
                 version=by_target[key].version,
                 since_us=since_us,
                 min_priority=settings.min_priority,
+                store=store.identity,
             )
         )
     return tuple(lessons)
 
 
-def _places(asking: Asking, begin: Position, end: Position) -> tuple[Position, Position]:
+def _places(store: str, asking: Asking, begin: Position, end: Position) -> tuple[Position, Position]:
     """How far lessons went in this store, and the incumbent's, between the first row that is young enough and the last
-    one; before the first where they lie behind the last: another store, or a new file, has taken the place of the one
-    they were of."""
-    looked_upto, learnt_upto = (
-        max(begin, place) if place <= end else begin for place in (asking.looked_upto, asking.learnt_upto)
-    )
+    one; before the first where they are of another store, or lie behind the last."""
+    places = [_position(store, reached) for reached in (asking.looked_upto, asking.learnt_upto)]
+    looked_upto, learnt_upto = (max(begin, place) if place <= end else begin for place in places)
     return looked_upto, learnt_upto
 
 
-def _position(text: str) -> Position:
-    return Position.parse(text) if text else BEGINNING
+def _position(store: str, reached: str) -> Position:
+    position = position_in(store, reached)
+    return Position.parse(position) if position else BEGINNING
 
 
 def _before(store: ExperienceStore, selection: Selection, begin: Position, upto: Position, rows: int) -> Position:

@@ -31,8 +31,8 @@ class TargetState:
     versions: Mapping[str, Version] = field(default_factory=dict)
     history: tuple[str, ...] = ()  # names of the versions that were incumbent, oldest first, without the present one
     rolled_back: tuple[str, ...] = ()
-    looked_upto: str = ""  # position of the last experience that a lesson was of, whatever came of it
-    learnt_upto: Mapping[str, str] = field(default_factory=dict)  # by version: of the last that is in its weights
+    looked_upto: str = ""  # how far a lesson went (`Lesson.reached`), whatever came of it
+    learnt_upto: Mapping[str, str] = field(default_factory=dict)  # by version: as far as is in its weights
     cycle: int = 0  # the last cycle it had a lesson in
 
     @property
@@ -124,14 +124,14 @@ def _fold_target(target: TargetState, record: Record) -> TargetState:
 
 def _looked_upto(target: TargetState, record: Record) -> str:
     """Whatever came of it: what no incumbent has learnt is in the next lesson again, once there is more of it."""
-    return target.looked_upto if record.lesson is None else record.lesson.upto
+    return target.looked_upto if record.lesson is None else record.lesson.reached
 
 
 def _learnt_upto(target: TargetState, record: Record, made: Version | None) -> Mapping[str, str]:
     """What a version has learnt from play it has from its lesson, or from the version whose weights it started from."""
     if made is None or made.name in target.versions:  # a version that comes back is what it was
         return target.learnt_upto
-    upto = record.lesson.upto if record.lesson is not None else target.learnt_upto.get(record.start or "", "")
+    upto = record.lesson.reached if record.lesson is not None else target.learnt_upto.get(record.start or "", "")
     return {**target.learnt_upto, made.name: upto} if upto else target.learnt_upto
 
 

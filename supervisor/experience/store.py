@@ -136,6 +136,10 @@ class NotInitialisedError(IncumbentError):
 class ExperienceStore(Protocol):
     """One connection's view of the store; not for several threads at once. Every method raises StoreDownError."""
 
+    @property
+    def identity(self) -> str:
+        """Which store it is: a position is of one store. Empty where a table of somebody else has none."""
+
     def write(self, parcels: Sequence[Parcel]) -> list[Stored]:
         """All of them in one transaction, durable on return."""
 

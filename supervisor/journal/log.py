@@ -49,6 +49,9 @@ def chain_of(previous: str, line: dict[str, Json]) -> str:
         for key, value in line.items()
         if key not in ("time", "chain") and not (key in LATER_FIELDS and value is None)
     }
+    lesson = body.get("lesson")
+    if isinstance(lesson, dict) and lesson.get("store") == "":
+        body["lesson"] = {key: value for key, value in lesson.items() if key != "store"}
     return hashlib.sha256(previous.encode() + durable.canonical_json(body)).hexdigest()[:32]
 
 

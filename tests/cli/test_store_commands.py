@@ -38,7 +38,7 @@ def test_a_store_is_made_once_and_again_is_no_fault(tmp_path):
     for _ in range(2):
         answer = at(tmp_path / "new", "init")
         assert (answer.code, "the store is there" in answer.out) == (0, True)
-    assert at(tmp_path / "new", "migrate").out.endswith("schema 2\n")
+    assert at(tmp_path / "new", "migrate").out.endswith("schema 10\n")
     assert at(tmp_path / "new", "stats").code == 0
 
 

@@ -35,7 +35,7 @@ def test_a_store_is_made_once_in_one_layout(url, layout):
         assert (answer.code, f"layout {layout}" in answer.out) == (0, True), answer.err
     other = at(url, "init", "--layout", {"plain": "partitioned", "partitioned": "plain"}[layout])
     assert (other.code, "its layout is chosen once" in other.err) == (2, True)
-    assert "schema 1" in at(url, "migrate").out
+    assert "schema 10" in at(url, "migrate").out
 
 
 def test_rows_come_in_are_shown_and_go_out(url, tmp_path):

@@ -20,7 +20,7 @@ class Spied:
     """Where its walks began."""
 
     def __init__(self, store):
-        self._store, self.begun = store, []
+        self._store, self.begun, self.identity = store, [], store.identity
 
     def nth(self, selection, after, upto, number):
         self.begun.append(after)
@@ -122,3 +122,13 @@ def test_a_store_that_ends_before_it_is_another(store):
     assert young(store, of(store, known, 95, first)) == [0, 1, 2]
     of(store, known, 1, end_of(store))
     assert of(store, known, 0, first) == first
+
+
+def test_what_was_found_in_one_store_says_nothing_of_another(store, tmp_path):
+    played(store, 90, 80, 70)
+    known = Horizon()
+    of(store, known, 1, end_of(store))
+    other = SqliteStore(tmp_path / "other.db")
+    played(other, 90, 1, 90, 80, 70)
+    assert young(other, of(other, known, 1, end_of(other))) == [1, 2, 3, 4]
+    other.close()

@@ -76,7 +76,7 @@ def test_what_was_played_is_learnt_from_proven_and_promoted(tmp_path):
     assert line.decision.reason is Reason.PROVEN
     assert state.target(A).incumbent.name == line.version
     assert state.target(A).incumbent.params == state.target(A).versions["v000001"].params
-    assert state.target(A).learnt_upto == {line.version: line.lesson.upto}
+    assert state.target(A).learnt_upto == {line.version: line.lesson.reached}
     assert state.target(B).incumbent.name == "v000002"
     assert any("Cycle 1: 1,500 new experiences for aggressive/pupil" in said for said in run.said)
 
@@ -109,7 +109,7 @@ def test_a_worse_one_is_not_promoted_and_what_it_learnt_is_learnt_again_with_wha
     played(run.run_dir, A, 1000, reward=-1.0)
     state = run.run(100, one_cycle=True)
     assert state.target(A).incumbent.name == "v000001"
-    assert (state.target(A).looked_upto, state.target(A).learnt_upto) == (lesson_lines(run)[0].lesson.upto, {})
+    assert (state.target(A).looked_upto, state.target(A).learnt_upto) == (lesson_lines(run)[0].lesson.reached, {})
     run.run(100, one_cycle=True)
     assert len(lesson_lines(run)) == 1
     played(run.run_dir, A, 3000)

@@ -116,6 +116,15 @@ def test_a_store_in_anothers_place_is_learnt_from_its_beginning(store):
         assert (lesson.after, lesson.rows) == ("0:0", 200)
 
 
+@pytest.mark.parametrize(("of", "rows"), [("another", 200), ("", 100), (None, 100)])
+def test_a_store_in_anothers_place_that_has_outgrown_it_is_learnt_from_its_beginning(store, of, rows):
+    write(store, numbered(200), B)
+    reached = "0:100" + (f"@{store.identity if of is None else of}" if of != "" else "")
+    (lesson,) = lessons(store, known=state(looked=reached, learnt=reached))
+    assert (lesson.rows, lesson.store) == (rows, store.identity)
+    assert lesson.reached == f"0:200@{store.identity}"
+
+
 def test_nothing_new_is_no_lesson(store):
     assert lessons(store) == ()
     write(store, numbered(200), B)

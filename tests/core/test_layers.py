@@ -61,6 +61,7 @@ LAYERS = (
         "supervisor.proposing",
         "supervisor.storekeeper",
         "supervisor.storekeeping",
+        "supervisor.starting_over",
     ),
     ("supervisor.projections", "supervisor.committing", "supervisor.loop", "supervisor.serving", "supervisor.metrics"),
     (

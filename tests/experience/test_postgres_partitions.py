@@ -10,10 +10,11 @@ import psycopg
 import pytest
 
 from supervisor.experience.postgres import partitions
+from supervisor.experience.postgres.schema import create
 from supervisor.experience.postgres.store import open_postgres
 from supervisor.experience.store import BEGINNING, Parcel, Selection
 from tests.support.experiences import END, TARGET, experiences, numbered, numbers, read, write
-from tests.support.postgres import stores
+from tests.support.postgres import database, shared_server, stores
 from tests.support.store_conformance import StoreConformance
 
 DAY = datetime.timedelta(days=1)
@@ -60,6 +61,14 @@ class TestPartitionedStore(StoreConformance):
         yield open_one
         for one in opened:
             one.close()
+
+    @pytest.fixture
+    def new(self):
+        with database(shared_server()) as address:
+            create(address)
+            opened = open_postgres(address)
+            yield opened
+            opened.close()
 
 
 def of_days(*days: datetime.date):

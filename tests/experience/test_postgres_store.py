@@ -49,7 +49,7 @@ from tests.support.experiences import (
     together,
     write,
 )
-from tests.support.postgres import running_server, stores
+from tests.support.postgres import database, running_server, shared_server, stores
 from tests.support.processes import wait_for
 from tests.support.store_conformance import StoreConformance
 
@@ -96,6 +96,14 @@ class TestPostgresStore(StoreConformance):
     @pytest.fixture
     def another(self, another):
         return another
+
+    @pytest.fixture
+    def new(self):
+        with database(shared_server()) as address:
+            create(address)
+            opened = open_postgres(address)
+            yield opened
+            opened.close()
 
 
 def rows_of(url: str, statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -325,6 +333,17 @@ class TestOpening:
         for ask in (open_postgres, migrate):
             with pytest.raises(DamagedStateError, match="schema 99"):
                 ask(url)
+
+    def test_a_store_that_had_no_identity_gets_one_that_stays(self, url):
+        rows_of(url, "ALTER TABLE ml_experience_store DROP COLUMN identity")
+        rows_of(url, "UPDATE ml_experience_store SET schema = 1")
+        migrate(url)
+        [(identity,)] = rows_of(url, "SELECT identity FROM ml_experience_store")
+        for _ in range(2):
+            migrate(url)
+            store = open_postgres(url)
+            assert (store.identity, len(store.identity)) == (identity, 32)
+            store.close()
 
     def test_a_server_without_timescale_is_told_instead_of_half_a_store_made(self, empty):
         if rows_of(empty, "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"):

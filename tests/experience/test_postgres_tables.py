@@ -185,6 +185,7 @@ def test_it_is_never_written_and_a_store_beside_it_leaves_it_as_it_is(empty):
         with pytest.raises(UsageError, match="only read"):
             store.write([Parcel([(TARGET, experiences(3))])])
         store.note_reader(Reader("run-1", TARGET, BEGINNING, 5))
+        assert len(store.identity) == (32 if made else 0)
         assert [reader.name for reader in store.readers()] == (["run-1"] if made else [])
         store.close()
 

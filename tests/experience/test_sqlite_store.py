@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import DamagedStateError
+from supervisor.experience.migrations import migrations
 from supervisor.experience.sqlite import connection as opening
 from supervisor.experience.sqlite.store import SqliteStore
 from supervisor.experience.store import Parcel, StoreDownError
@@ -47,6 +49,12 @@ class TestSqliteStore(StoreConformance):
         yield open_one
         for one in opened:
             one.close()
+
+    @pytest.fixture
+    def new(self, tmp_path):
+        opened = SqliteStore(tmp_path / "new.db")
+        yield opened
+        opened.close()
 
 
 def test_a_writer_killed_at_any_time_leaves_whole_parcels_and_all_that_it_was_told_are_stored(tmp_path):
@@ -123,6 +131,18 @@ def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path):
     with pytest.raises(DamagedStateError, match=r"experiences\.db"):
         SqliteStore(path)
     assert path.read_bytes() == b"not a database " * 100
+
+
+def test_a_store_that_had_no_identity_gets_one_that_stays(tmp_path):
+    path = tmp_path / "experiences.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(migrations("sqlite")[0].sql)
+        connection.execute("PRAGMA user_version = 1")
+    found = set()
+    for _ in range(2):
+        with contextlib.closing(SqliteStore(path)) as store:
+            found.add(store.identity)
+    assert [len(identity) for identity in found] == [32]
 
 
 def test_a_store_of_a_newer_program_is_refused(tmp_path):

@@ -4,6 +4,7 @@ import errno
 import gzip
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -80,6 +81,15 @@ def test_a_line_of_a_version_that_knew_no_lessons_keeps_its_chain():
     assert chain_of("0" * 32, without) == chain_of("0" * 32, line)
     lesson = as_json(Lesson("mage/combat_dqn", 1, "0:0", "0:0", "0:9", 9, 0, 64, "v000001", 0))
     assert chain_of("0" * 32, {**line, "lesson": lesson}) != chain_of("0" * 32, line)
+
+
+def test_a_lesson_of_a_version_that_knew_no_stores_by_name_keeps_its_chain():
+    lesson = Lesson("mage/combat_dqn", 1, "0:0", "0:0", "0:9", 9, 0, 64, "v000001", 0)
+    line = as_json(make_record(1, lesson=lesson))
+    before = {**line, "lesson": {key: value for key, value in line["lesson"].items() if key != "store"}}
+    assert chain_of("0" * 32, before) == chain_of("0" * 32, line)
+    of_one = as_json(make_record(1, lesson=replace(lesson, store="one")))
+    assert chain_of("0" * 32, of_one) != chain_of("0" * 32, line)
 
 
 def test_a_changed_line_breaks_the_chain_where_it_was_changed(written):

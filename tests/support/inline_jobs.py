@@ -13,7 +13,7 @@ from supervisor.contract import as_json, parse
 from supervisor.errors import IncumbentError, TrialError
 
 
-def _run_together(given: Sequence[jobs.Job], say: jobs.Say) -> list[object]:
+def _run_together(given: Sequence[jobs.Job], say: jobs.Say, leave: object = None) -> list[object]:
     results = []
     for job in given:
         module = import_module(f"trainers.jobs.{job.module}")

@@ -47,10 +47,21 @@ class StoreConformance:
         """Opens a further view of the same store."""
         raise NotImplementedError
 
+    @pytest.fixture
+    def new(self) -> ExperienceStore:
+        """Another one."""
+        raise NotImplementedError
+
     def test_what_goes_in_comes_out_bit_for_bit_and_in_order(self, store):
         rows = experiences(1000)
         write(store, rows)
         assert same(together(read(store)), rows)
+
+    def test_it_knows_itself_again_and_no_other_is_taken_for_it(self, store, another, new):
+        assert len(store.identity) == 32
+        assert another().identity == store.identity
+        assert len(new.identity) == 32
+        assert new.identity != store.identity
 
     def test_controls_of_any_number_come_back(self, store):
         rows = experiences(20, controls=4)

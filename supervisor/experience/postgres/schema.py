@@ -75,6 +75,12 @@ def layout_of(connection: Connection[Any]) -> str | None:
     return None if row is None else str(row[0])
 
 
+def identity_of(connection: Connection[Any], layout: str | None) -> str:
+    """Empty where there is no store beside the table."""
+    row = connection.execute("SELECT identity FROM ml_experience_store").fetchone() if layout is not None else None
+    return "" if row is None else str(row[0])
+
+
 def schema_of(connection: Connection[Any]) -> int:
     row = connection.execute("SELECT schema FROM ml_experience_store").fetchone()
     return 0 if row is None else int(row[0])

@@ -17,7 +17,7 @@ from supervisor.experience.postgres.connection import STATEMENT_S, connect, told
 from supervisor.experience.postgres.copying import copied
 from supervisor.experience.postgres.named_sql import filled, query
 from supervisor.experience.postgres.paging import Paging
-from supervisor.experience.postgres.schema import check
+from supervisor.experience.postgres.schema import check, identity_of
 from supervisor.experience.postgres.table import Table
 from supervisor.experience.postgres.writing import write
 from supervisor.experience.store import (
@@ -47,11 +47,16 @@ class PostgresStore:
         try:
             with told(address):
                 self.layout = check(self._connection, address)
+                self._identity = identity_of(self._connection, self.layout)
                 described = self._connection.execute(query("reading", "columns")).fetchall()
                 self.table = Table.found(described)
         except BaseException:
             self._connection.close()
             raise
+
+    @property
+    def identity(self) -> str:
+        return self._identity
 
     @property
     def address(self) -> Address:

@@ -40,6 +40,12 @@ class SqliteStore:
         self._connection = connect(path)
 
     @property
+    def identity(self) -> str:
+        with told(self._path):
+            found = self._connection.execute("SELECT id FROM ml_experience_identity").fetchone()
+        return "" if found is None else str(found[0])
+
+    @property
     def path(self) -> Path:
         return self._path
 
