@@ -131,10 +131,10 @@ OF_THE_ORDER = (
         CALLS_ON,
         (
             PROPOSE,
-            "        self._patiently(partial(folder.create, spec))\n",
+            "        folder = TrialFolder.of(self._parts.run_dir, iteration)\n",
+            "        folder = TrialFolder.of(self._parts.run_dir, iteration)\n"
             "        if asked is not None:\n"
-            "            self._intake.accepted(asked)\n"
-            "        self._patiently(partial(folder.create, spec))\n",
+            "            self._intake.accepted(asked)\n",
         ),
     ),
     _bug(

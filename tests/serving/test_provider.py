@@ -146,7 +146,7 @@ def serves(folder: Path, provider_wanted: str = CPU, **options: str) -> list[str
     run = ServedFolder(folder)
     run.promote(models.mlp(1))
     run.promote(models.mlp(2), "mage/combat_dqn")
-    with ServerProcess(run.path, ServerOptions(port=0, **options)) as server:  # type: ignore[arg-type]
+    with ServerProcess(run.path, ServerOptions(port=0, **options), is_fork=False) as server:  # type: ignore[arg-type]
         for seed, target in ((1, TARGET), (2, "mage/combat_dqn")):
             answer = server.post(f"/infer/{target}", {"states": STATES.tolist()})
             assert answer.status == 200

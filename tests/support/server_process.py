@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +51,7 @@ class ServerProcess:
     run_dir: Path
     options: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
     before: str = ""  # Python that its process runs first
+    is_fork: bool = True  # else a Python of its own, for what is read when a program is loaded
     watched: WatchOptions = field(default_factory=WatchOptions)
     taking: IntakeOptions = field(default_factory=IntakeOptions)
     admin_port: int = field(init=False)  # of the listener of its own, where there is one
@@ -59,7 +63,8 @@ class ServerProcess:
             json.dumps(asdict(self.watched)),
             json.dumps(asdict(self.taking)),
         ]
-        self.process = Forked(arguments, code=self.before + _PROGRAM, warnings_are_errors=True)
+        code = self.before + _PROGRAM
+        self.process = Forked(arguments, code=code, warnings_are_errors=True) if self.is_fork else _own(code, arguments)
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -120,3 +125,8 @@ class ServerProcess:
 
     def _ended(self) -> bool:
         return self.process.poll() is not None
+
+
+def _own(code: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-c", code, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -97,20 +97,15 @@ def built(place: tuple[LocalExecutor, Device], folder: Path, stop: bool = False)
     executor, shown = place
     handle = executor.submit(Launch(folder, 1, BUDGET, "build", shown))
     if stop:
-        wait_for("it trains", lambda: _step(folder) > 0)
+        wait_for("it trains", (folder / "heartbeat").exists)
         executor.stop(handle)
     ended = collect(executor, handle)
     files = [folder / name for name in ("model.onnx", "final.pt")]
     return ended, [durable.sha256_file(file) for file in files if file.exists()]
 
 
-def _step(folder: Path) -> int:
-    beat = folder / "heartbeat"
-    return int(beat.read_text() or 0) if beat.exists() else 0
-
-
 def trial(tmp_path: Path, name: str) -> Path:
-    spec, folder = small_spec(params=RESUME_PARAMS), trial_folder(tmp_path / name)
+    spec, folder = small_spec(rows=120, params=RESUME_PARAMS), trial_folder(tmp_path / name)
     sealed.write(folder / "trial.json", as_json(replace(spec, games=10, seeds={"train": 7, "screen": 2**40})))
     return folder
 
