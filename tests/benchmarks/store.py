@@ -91,7 +91,8 @@ def reading(url: str, count: int, rounds: int) -> tuple[float, list[Line]]:
     store = open_postgres(url)
     columns = store.table.selected().as_string(store.connection)
     names = [f"{name} = '{value}'" for name, value in zip(("archetype", "model_type"), TARGET.split("/"), strict=True)]
-    query = f"SELECT {columns} FROM ml_experience_replay WHERE {' AND '.join(names)} ORDER BY txid, id"
+    order = store.table.order().as_string()
+    query = f"SELECT {columns} FROM ml_experience_replay WHERE {' AND '.join(names)} ORDER BY {order}"
     with tempfile.TemporaryDirectory() as folder:
         embedded = SqliteStore(Path(folder) / "experiences.db")
         fill(embedded, count)
