@@ -183,7 +183,7 @@ class Supervisor:
                 self._patiently(partial(folder.create, spec))
             if asked is not None:
                 self._intake.accepted(asked)
-            self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
+            self._flights[iteration] = Flight.take_up(spec, folder, self._parts.clock.now_text())
             self._moved = True
             self._parts.projections.proposed(spec)
 
