@@ -122,7 +122,7 @@ class Flight:
         the wall budget those of this stage, of the GPU's seconds those of the whole trial. With a group to train, the
         process may take as long as that many would."""
         self.folder.keep(self.spec)
-        self._note(device)
+        self.note_device(device)
         self.folder.write_group(group)
         used_s = sum(_own_seconds(fact) for fact in self.exits if fact["stage"] == self.stage)
         budget = attempts.remaining(share_of(self.spec.budget, at_once), used_s, self.gpu_s)
@@ -136,8 +136,8 @@ class Flight:
         self.handle = executor.submit(launch)
         self.group, self.device = group, device
 
-    def _note(self, device: Device) -> None:
-        """Make it a durable fact which GPU a build is on, before it saves anything there."""
+    def note_device(self, device: Device) -> None:
+        """Make it a durable fact which GPU a build is on, before it saves anything there, in another's process too."""
         if device.gpu is None or self.stage == "duel":
             return
         told: dict[str, Json] = {"device": device.gpu.device, "gpu": device.gpu.visible, "name": device.gpu.name}

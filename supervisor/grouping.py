@@ -50,7 +50,7 @@ def group_for(
         if other is not flight
         and other.handle is None
         and other.spec.target == flight.spec.target
-        and other.spec.device == flight.spec.device
+        and other.want == flight.want
         and other.spec.iteration not in led
         and _may_share(other, flights)
     ]

@@ -183,7 +183,7 @@ class Supervisor:
                 self._patiently(partial(folder.create, spec))
             if asked is not None:
                 self._intake.accepted(asked)
-            self._flights[iteration] = Flight(spec, folder, self._parts.clock.now_text())
+            self._flights[iteration] = Flight.take_up(spec, folder, self._parts.clock.now_text())
             self._moved = True
             self._parts.projections.proposed(spec)
 
@@ -211,6 +211,8 @@ class Supervisor:
                 self._patiently(partial(flight.fail, Reason.UNKNOWN_VERSION, "a version's model file is damaged"))
                 self._moved = True
             elif (place := self._admitter.place_beside(flight, self._flights.values())).admitted:
+                for number in group:
+                    self._patiently(partial(self._flights[number].note_device, place.device))
                 begin = partial(flight.launch, self._parts.executor, self._admitter.at_once, group, place.device)
                 self._patiently(begin)
             elif place.gone and self._admitter.gave_up_on(flight):

@@ -6,15 +6,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from supervisor.contract import Json, TrialSpec
+from supervisor.execution.device import kind_of
 from supervisor.experience.outages import OUTAGES_NAME
 from supervisor.intake import fact_asked, fact_of
-from supervisor.journal import durable, removal
+from supervisor.journal import durable, removal, sealed
 from supervisor.journal.trial_folder import FACTS_NAME, FOLDER_NAME, DamagedTrialError, TrialFolder
 from supervisor.lesson import BEGUN_IN, Lesson
 
 NAME = "put_off"
-TRAINING = ("kind", "params", "level", "scale", "budget", "start", "settings", "rules", "versions", "lesson")
-"""What a training from play depends on, besides its seed."""
+TRAINING = ("kind", "params", "level", "scale", "budget", "start", "settings", "rules", "lesson")
+"""What a training from play depends on, besides its seed, the libraries' versions and the kind of its device."""
 
 
 class PutOff:
@@ -43,13 +44,17 @@ class PutOff:
     def take_up(self, spec: TrialSpec, folder: TrialFolder) -> bool:
         """Make the folder that of the trial, with all that was saved. False where it is not there, or was another
         training. Killed before the last step, it is put off as before."""
-        before = self._spec()
+        before, aside = self._spec(), TrialFolder(self._path)
         if before is None or any(getattr(before, name) != getattr(spec, name) for name in TRAINING):
             return False
-        aside = TrialFolder(self._path)
-        for name in (FACTS_NAME, OUTAGES_NAME):
-            if (self._path / name).exists():
-                durable.remove(self._path / name)
+        facts = aside.facts()
+        under = [fact["versions"] for fact in facts if fact["fact"] == "versions"] or [dict(before.versions)]
+        if under[-1] != dict(spec.versions) or kind_of(before.device) != kind_of(spec.device):
+            return False
+        if (self._path / OUTAGES_NAME).exists():
+            durable.remove(self._path / OUTAGES_NAME)
+        kept = [*map(dict, spec.facts), *(fact for fact in facts if fact["fact"] == "device")]
+        durable.write_atomic(self._path / FACTS_NAME, b"".join(map(sealed.encode_line, kept)))
         aside.create(spec)
         self._path.rename(folder.path)
         durable.sync_folder(self._trials)

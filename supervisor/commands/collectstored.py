@@ -10,7 +10,7 @@ import numpy as np
 
 from supervisor.commands.store import opened
 from supervisor.commands.storeoptions import StoreOptions
-from supervisor.errors import StorageUnreachableError, UsageError
+from supervisor.errors import DamagedStateError, StorageUnreachableError, UsageError
 from supervisor.experience.opening import URL_VARIABLE
 from supervisor.experience.rows import Bools, Experiences, joined
 from supervisor.experience.store import BEGINNING, ExperienceStore, NotInitialisedError, Position, Selection
@@ -33,7 +33,8 @@ class _Found:
 
 def collect_stored(options: StoreOptions, target: str, samples: int, output: Path) -> Collected:
     """As many experiences of a target as are asked for, the oldest first, as long as there are some; rows that are none
-    do not count. Raises UsageError, StorageUnreachableError also where there is no table of experiences."""
+    do not count. Raises UsageError, StorageUnreachableError also where there is no table of experiences,
+    DamagedStateError where rows with controls, which it has none of, are among them."""
     if FORMER_VARIABLE in os.environ and URL_VARIABLE not in os.environ:
         raise UsageError(f"{FORMER_VARIABLE} is called {URL_VARIABLE} now, for every command: rename it")
     try:
@@ -41,6 +42,8 @@ def collect_stored(options: StoreOptions, target: str, samples: int, output: Pat
             found = _found(it.store, target, samples)
     except NotInitialisedError as error:
         raise StorageUnreachableError(f"{error}; {URL_VARIABLE} names the store") from error
+    except ValueError as error:
+        raise DamagedStateError(f"{target} chooses one of a few, and some of its rows do not: {error}") from error
     archetype = target.split("/", 1)[0]
     if not found.parts:
         return Collected(archetype, 0, "", found.left_out)

@@ -92,9 +92,16 @@ class StudyProjection:
         self.upto = log.last
 
     def running(self, spec: TrialSpec) -> None:
-        known = spec.iteration <= self.upto or (spec.target, spec.iteration) in self._running
-        if spec.purpose not in WITHOUT_TRIAL and not known:
-            self._add(spec.target, spec.iteration, running_trial(spec, self._space(spec.target)))
+        if spec.iteration <= self.upto:
+            return
+        trial = running_trial(spec, self._space(spec.target))
+        for key in [key for key in self._running if key[1] == spec.iteration]:
+            if key[0] == spec.target and self._storage.get_trial(self._running[key]).params == trial.params:
+                return
+            # of a lesson that was put off, and has another number when it comes back; the next start leaves this out
+            self._storage.set_trial_state_values(self._running.pop(key), TrialState.FAIL)
+        if spec.purpose not in WITHOUT_TRIAL:
+            self._add(spec.target, spec.iteration, trial)
 
     def finished(self, record: Record) -> None:
         if record.iteration > self.upto:  # lines are committed in order

@@ -236,13 +236,14 @@ class Engine:
 
     def _flip(self, slot: Slot, served: Served, gone: Collection[str]) -> Swap:
         """Serve it. Of whatever takes another's place it is watched whether it is worse, an old version too, but not
-        where it is the way back from one that was rolled back: that one never returns."""
+        where it is the way back from one that was rolled back, which never returns, nor where it takes the place of a
+        canary that came after it: most are served it already, and none of them is to get that canary."""
         before = slot.live
         slot.refusal = slot.refused_version = None
         if served is before:
             return Swap(served, before.version.name, changed=False)
-        stays = before
-        if slot.split is not None and slot.split.keyless is slot.previous and slot.previous is not served:
+        stays, at_large = before, slot.split.keyless if slot.split is not None else None
+        if at_large is not None and at_large is slot.previous and slot.previous is not served:
             stays = slot.previous  # a canary makes room for the next: what most are served stays
         if stays is not None and stays.version.name in gone:
             stays = None
@@ -252,7 +253,7 @@ class Engine:
         slot.swaps += before is not None
         if before is not None:
             _hand_on_shadow(before, served)
-        if stays is not None:
+        if stays is not None and served is not at_large:
             self._watch.begin(slot, served, stays)
         name = served.version.name
         self._announce(

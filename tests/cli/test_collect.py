@@ -148,6 +148,16 @@ def test_the_run_folders_own_store_is_a_source_and_what_it_has_not_enough_of_is_
     assert found["actions"].dtype == np.int64
 
 
+def test_rows_with_controls_among_those_of_a_choice_are_exit_code_6(tmp_path):
+    store = SqliteStore(tmp_path / "experiences.db")
+    write(store, experiences(5, width=64), "mage/combat_dqn")
+    write(store, experiences(5, width=64, controls=2, first=5), "mage/combat_dqn")
+    store.close()
+    answer = call("collect", "--run-dir", str(tmp_path), "--archetypes", "mage", "--source", "database")
+    assert answer.code == 6
+    assert "mage/combat_dqn chooses one of a few, and some of its rows do not" in answer.err
+
+
 def test_a_database_that_does_not_answer_is_exit_code_5_without_its_password(tmp_path, monkeypatch):
     monkeypatch.setenv(URL_VARIABLE, f"postgresql://me:secret@/x?host={tmp_path}")
     answer = collect(tmp_path / "out", "--archetypes", "mage", "--source", "database")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from supervisor.contract import Reason
+from supervisor.execution.device import Card, Device
 from supervisor.execution.executor import Exit, ExitKind
 from supervisor.flight import Flight
 from supervisor.grouping import OF_ONE_SHAPE, group_for, size_of_groups
@@ -56,6 +57,14 @@ def test_the_first_takes_the_next_ones_with_it_as_far_as_a_group_goes(flights):
 def test_what_trains_in_one_process_computes_on_one_device(tmp_path):
     flights = [in_flight(tmp_path, number, device=on) for number, on in enumerate(("cpu", "cuda:1", "cpu"), start=1)]
     assert group(flights[0], flights) == (3,)
+
+
+def test_what_was_begun_on_another_kind_of_gpu_trains_in_another_process(tmp_path):
+    flights = [in_flight(tmp_path, number, device="cuda") for number in range(1, 5)]
+    for flight, name in zip(flights, ("new", "old", "new"), strict=False):
+        flight.note_device(Device(Card(0, "GPU-one", name)))
+    assert group(flights[0], flights) == (3,)
+    assert group(flights[3], flights) == ()
 
 
 def test_those_in_a_group_wait_for_the_end_of_its_trainings_and_then_start_by_themselves(flights):

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from supervisor.execution.device import Card
+from supervisor.execution.room import GpuRoom, Room, fits
 from supervisor.journal.log import read_log
 from supervisor.journal.trial_folder import TrialFolder, all_folders
 from supervisor.search.definitions import BUILT_IN, load_definitions
@@ -40,9 +42,10 @@ def harsh():
     return replace(found, space=space, fixed={**rest, **CHEAP}, steps=ROWS * FIGHTS)
 
 
-def run_on(run_dir, stacked=True, iterations=ITERATIONS, slots=WORKERS, cpus=1, **how):
+def run_on(run_dir, stacked=True, iterations=ITERATIONS, slots=WORKERS, cpus=1, definitions=None, **how):
+    definitions = definitions or {TARGET: harsh()}
     settings = {**SETTINGS, "run": {**SETTINGS["run"], "stacked": stacked}}
-    run = SmallRun(run_dir, targets=(TARGET,), window=4 * WORKERS, settings=settings, definitions={TARGET: harsh()})
+    run = SmallRun(run_dir, targets=(TARGET,), window=4 * WORKERS, settings=settings, definitions=definitions)
     run.run(iterations, slots=slots, cpus=cpus, **how)
     return run_dir
 
@@ -82,6 +85,16 @@ def test_nothing_is_stacked_where_every_worker_has_a_cpu(tmp_path, alone):
     run_dir = run_on(tmp_path / "run", cpus=WORKERS)
     assert lines(run_dir) == alone
     assert groups(run_dir) == []
+
+
+def test_whoever_trains_in_the_process_of_another_is_noted_on_its_gpu_and_goes_on_on_its_like(tmp_path):
+    cards = Card(0, "GPU-one", "Old"), Card(1, "GPU-two", "New")
+    room = Room(1e9, tuple(GpuRoom(card, 1000 * card.index, 0.0) for card in cards))
+    definitions = {TARGET: replace(harsh(), device="cuda")}
+    run_on(tmp_path, iterations=4, definitions=definitions, room=lambda *asked: fits(*asked, room))
+    assert groups(tmp_path)[0] == ((1, 2, 3, 4), False)
+    noted = [[fact["name"] for fact in folder.facts() if fact["fact"] == "device"] for folder in all_folders(tmp_path)]
+    assert noted == [["New"]] * 4
 
 
 class Failing(InlineExecutor):

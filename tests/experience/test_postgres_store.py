@@ -250,6 +250,14 @@ class TestFaults:
         found = rows_of(url, "SELECT target, reason, detail, row FROM ml_experience_quarantine ORDER BY id")
         assert found == [texts, ("", "", "", "\\.")]
 
+    def test_an_address_with_an_encoding_of_its_own_changes_no_text(self, url):
+        store = open_postgres(f"{url}&client_encoding=LATIN1")
+        parcel = Parcel([(TARGET, numbered(3))], [Refused("ü/日本", "nan", "", "")], "größe", "日本")
+        assert [told.repeated for told in store.write([parcel]) + store.write([parcel])] == [False, True]
+        assert rows_of(url, "SELECT target FROM ml_experience_quarantine") == [("ü/日本",)]
+        assert rows_of(url, "SELECT client, key FROM ml_experience_batches") == [("größe", "日本")]
+        store.close()
+
     def test_a_statement_that_takes_too_long_is_given_up(self, url):
         impatient = open_postgres(url, statement_s=0.1)
         with psycopg.connect(url) as holder:

@@ -163,7 +163,7 @@ class TestOldFile:
             assert same(together(read(store, Selection(f"mage/{number}"))), part)
         places = [page.last for page in read(store, Selection(OTHER), batch_rows=1)]
         assert places == [Position(0, id) for id in range(711, 720)]
-        assert old.execute("PRAGMA user_version").fetchone()[0] >= 2
+        assert old.execute("PRAGMA user_version").fetchone() == (migrations("sqlite")[-1].number,)
         span = Span(OTHER, NOON_US - DAY_US, NOON_US + DAY_US, END)
         assert same(joined(list(caretaker_of(store).read(span))), experiences(9, 4))
 
@@ -189,6 +189,23 @@ class TestOldFile:
         found = store.connection.execute("SELECT target, reason, detail, row FROM ml_experience_quarantine").fetchall()
         assert found[0][:3] == (TARGET, "wrong_width", "state of 32 bytes, next state of 2, controls of 0")
         assert '"next_state":"0102"' in found[0][3]
+
+    @pytest.mark.parametrize(
+        ("column", "value", "told"),
+        [
+            ("state", "'[0.125, 0.5, 0.25, 1.0, 2.0, 4]'", '"state":"5B302E'),  # as long as eight numbers
+            ("next_state", "7", '"next_state":"37"'),
+            ("action", "x'0100000000000000'", '"action":"0100000000000000"'),  # as a number of numpy's is stored
+            ("reward", "'good'", '"reward":"good"'),
+        ],
+    )
+    def test_whatever_others_have_put_into_its_cells_is_no_obstacle(self, old, tmp_path, column, value, told):
+        put(old, experiences(3))
+        old.execute(f"UPDATE ml_experience_replay SET {column} = {value} WHERE id = 2")
+        store = SqliteStore(tmp_path / "experiences.db")
+        assert same(together(read(store)), experiences(3).where([0, 2]))
+        [(row,)] = store.connection.execute("SELECT row FROM ml_experience_quarantine").fetchall()
+        assert told in row
 
     def test_one_that_cannot_be_made_new_is_left_as_it_was(self, old, tmp_path, monkeypatch):
         put(old, experiences(3000))

@@ -170,6 +170,19 @@ def test_a_trial_shows_as_running_until_its_line_is_committed(tmp_path: Path) ->
     projection.close()
 
 
+@pytest.mark.parametrize("target", [TARGET, "tank/combat_dqn"])
+def test_a_number_that_became_another_trials_shows_that_one(tmp_path: Path, target: str) -> None:
+    projection = StudyProjection(study_db_url(tmp_path), "run-1", {TARGET: SPACE, target: SPACE})
+    projection.running(spec(1, purpose="continuous"))
+    other = {**SPACE.defaults(), "lr": 0.002}
+    projection.running(spec(1, target=target, params=other))
+    record = dataclasses.replace(lines(1)[0], target=target, archetype=target.split("/", maxsplit=1)[0], params=other)
+    projection.finished(record)
+    assert stored(tmp_path)[0].state is TrialState.FAIL
+    assert facts(stored(tmp_path, target)[-1:]) == expected([record])
+    projection.close()
+
+
 def test_a_confirmation_shows_the_parameters_of_its_winner(tmp_path: Path) -> None:
     projection = StudyProjection(study_db_url(tmp_path), "run-1", SPACES)
     winner = {**SPACE.defaults(), "lr": 0.002}

@@ -235,6 +235,16 @@ def test_an_older_version_put_in_by_hand_is_watched_as_any_other(server: ServerP
     assert {answering(server, key) for key in KEYS[:50]} == {NEW}
 
 
+def test_taken_back_by_hand_a_canary_reaches_nobody_any_more(folder: ServedFolder) -> None:
+    with ServerProcess(folder.path, watched=WatchOptions(canary=0.1)) as server:
+        swap(server, folder)
+        assert server.post(RELOAD, {"version": OLD}).body["version"] == OLD
+        assert {answering(server, key) for key in [None, *KEYS[:50]]} == {OLD}
+        assert monitoring(server)["state"] == "superseded"
+        swap(server, folder)
+        assert monitoring(server)["against"] == OLD
+
+
 def rolled_back_by_the_supervisor(folder: ServedFolder) -> None:
     gone = folder.active[TARGET]
     assert gone.name == NEW

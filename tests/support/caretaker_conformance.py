@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from supervisor.errors import TryAgainError
+from supervisor.errors import TryAgainError, UsageError
 from supervisor.experience.caretaker import DAY_US, HOUR_US, BusyError, Day, Span
+from supervisor.experience.keeping import cold
 from supervisor.experience.keeping.retention import Kept, Retention
 from supervisor.experience.keeping.rules import Ages
 from supervisor.experience.opening import caretaker_of
@@ -185,6 +186,21 @@ class CaretakerConformance:
         assert in_files(folder) == list(range(10, 20))
         assert retention(store, folder).run(NOW_US + 9 * DAY_US).dropped_files == 0
         assert retention(store, folder).run(NOW_US + 11 * DAY_US).dropped_files == 1
+        assert in_files(folder) == []
+
+    def test_without_pyarrow_whatever_needs_none_is_done(self, store, folder, monkeypatch):
+        def missing(*given):
+            raise UsageError("pyarrow is missing")
+
+        write(store, played(10, 40))
+        write(store, played(10, 20, 10))
+        retention(store, folder).run(NOW_US)
+        write(store, played(10, 50, 20))
+        write(store, played(10, 10, 30))
+        monkeypatch.setattr(cold, "open_writer", missing)
+        with pytest.raises(UsageError, match="pyarrow"):
+            retention(store, folder).run(NOW_US + 11 * DAY_US)
+        assert numbers(read(store)) == [*range(30, 40)]
         assert in_files(folder) == []
 
     def test_stopped_anywhere_nothing_is_lost_and_nothing_is_there_twice(self, store, folder, monkeypatch):

@@ -7,12 +7,13 @@ few at a time so that writers hardly wait. Killed anywhere, the next retention f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from supervisor.errors import UsageError
 from supervisor.experience.caretaker import DAY_US, BusyError, Caretaker, Span
 from supervisor.experience.keeping import cold, rules
 from supervisor.experience.keeping.manifest import ColdFile, Event, Manifest
@@ -89,21 +90,27 @@ class Retention:
         for file in manifest.unfinished():
             kept = self._finish(manifest, file, kept, now_us)
         waiting = {(file.span.target, file.span.since_us) for file in manifest.unfinished()}
-        for step in sorted(
-            self.plan(now_us), key=lambda step: step.fate is Fate.COLD
-        ):  # room first: it needs no pyarrow
-            if (step.span.target, step.span.since_us) in waiting:
-                continue  # a file has them, and somebody has still to read them
-            if step.fate is Fate.GONE:
-                kept = replace(kept, gone_rows=kept.gone_rows + self._removed(step.span, now_us))
-                continue
-            written = cold.written(self.folder, manifest, self.caretaker, step.span)
+        steps = [step for step in self.plan(now_us) if (step.span.target, step.span.since_us) not in waiting]
+        # room first: it needs no pyarrow. Of those that wait a file has the rows, and somebody has still to read them
+        gone = sum(self._removed(step.span, now_us) for step in steps if step.fate is Fate.GONE)
+        try:
+            kept = self._moved(manifest, [step.span for step in steps if step.fate is Fate.COLD], kept, now_us)
+        except UsageError:  # pyarrow is missing, which all the rest does without
+            self._tidied(manifest, kept, now_us)
+            raise
+        return self._tidied(manifest, replace(kept, gone_rows=gone), now_us)
+
+    def _moved(self, manifest: Manifest, spans: Iterable[Span], kept: Kept, now_us: int) -> Kept:
+        for span in spans:
+            written = cold.written(self.folder, manifest, self.caretaker, span)
             if written is not None:
                 kept = self._finish(manifest, written, replace(kept, written_files=kept.written_files + 1), now_us)
+        return kept
+
+    def _tidied(self, manifest: Manifest, kept: Kept, now_us: int) -> Kept:
         before_us = now_us - self.ages.retention_days * DAY_US
         forgotten = sum(self._slowly(self.caretaker.forget(before_us, self.batch_rows)))
-        dropped = list(self._dropped(manifest, now_us))
-        return replace(kept, forgotten=forgotten, dropped_files=len(dropped))
+        return replace(kept, forgotten=forgotten, dropped_files=len(list(self._dropped(manifest, now_us))))
 
     def _finish(self, manifest: Manifest, file: ColdFile, kept: Kept, now_us: int) -> Kept:
         """Take a file's rows out of the store; where a reader has come meanwhile, those that are left another time."""

@@ -13,13 +13,14 @@ from supervisor.errors import UsageError
 DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10,
     "application_name": "incumbent",
-    "client_encoding": "utf8",
     # a server that is gone without a word is noticed within a minute, while reading and while writing
     "keepalives_idle": 20,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
+ENCODING = "utf8"
+"""Whatever the address says: texts go into messages as these bytes."""
 HIDDEN = "***"
 
 
@@ -41,9 +42,8 @@ class Address:
         host = given.get("host") or given.get("hostaddr") or "this machine"
         place = f"PostgreSQL at {host}" + (f", database {given['dbname']}" if given.get("dbname") else "")
         secrets = tuple({password, quote(password, safe="")} - {""})
-        return cls(
-            make_conninfo(url, **{name: value for name, value in DEFAULTS.items() if name not in given}), place, secrets
-        )
+        added = {name: value for name, value in DEFAULTS.items() if name not in given}
+        return cls(make_conninfo(url, **added, client_encoding=ENCODING), place, secrets)
 
     def without_secrets(self, text: str) -> str:
         for secret in self.secrets:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from supervisor.errors import DamagedStateError
 from supervisor.experience.migrations import migrations
-from supervisor.experience.sqlite.packing import packed_cells
+from supervisor.experience.sqlite.packing import packed_cells, told_cell
 from supervisor.experience.store import StoreDownError
 
 BUSY_S = 10.0
@@ -55,6 +55,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 def make_tables(connection: sqlite3.Connection, schema: int = 0) -> None:
     """What is missing from a schema on; the caller's transaction is not ended."""
     connection.create_function("packed_cells", 11, packed_cells)
+    connection.create_function("told_cell", 1, told_cell)
     for migration in migrations("sqlite"):
         if migration.number > schema:
             for statement in _statements(migration.sql):

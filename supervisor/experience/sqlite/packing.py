@@ -108,7 +108,8 @@ def packed_cells(
     version: int,
 ) -> bytes | None:
     """The piece of a row that had a column for each, as it was before the schema 2. None where it cannot be one."""
-    if len(state) != len(next_state) or len(state) % 4 or len(controls) % 4:
+    cells = state, next_state, controls
+    if not all(isinstance(cell, bytes) and len(cell) % 4 == 0 for cell in cells) or len(state) != len(next_state):
         return None
     shape = len(state) // 4, len(controls) // 4
     try:
@@ -116,6 +117,11 @@ def packed_cells(
     except (struct.error, OverflowError):
         return None
     return head + state + next_state + controls
+
+
+def told_cell(value: bytes | str | float | None) -> str | float | None:
+    """A number as JSON can hold it: where somebody's numbers of numpy were stored as bytes, those as digits."""
+    return value.hex().upper() if isinstance(value, bytes) else value
 
 
 @lru_cache(maxsize=64)

@@ -30,9 +30,10 @@ FROM ml_experience_replay_1 ORDER BY id;
 INSERT INTO ml_experience_quarantine ("timestamp", target, reason, detail, row)
 SELECT "timestamp", archetype || '/' || model_type, 'wrong_width',
     'state of ' || length(state) || ' bytes, next state of ' || length(next_state) || ', controls of ' || length(controls),
-    substr(json_object('state', hex(state), 'action', action, 'controls', hex(controls), 'reward', reward,
-        'next_state', hex(next_state), 'done', done, 'priority', priority, 'episode', episode, 'step', step,
-        'version', version), 1, 4096)
+    substr(json_object('state', hex(state), 'action', told_cell(action), 'controls', hex(controls),
+        'reward', told_cell(reward), 'next_state', hex(next_state), 'done', told_cell(done),
+        'priority', told_cell(priority), 'episode', told_cell(episode), 'step', told_cell(step),
+        'version', told_cell(version)), 1, 4096)
 FROM ml_experience_replay_1 WHERE id NOT IN (SELECT id FROM ml_experience_replay) ORDER BY id;
 
 -- Ids are never given twice, those of removed rows neither.
