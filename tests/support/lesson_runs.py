@@ -82,14 +82,14 @@ def run_until_taught(run: SmallRun, worker_main: Callable[[str], int]) -> None:
 
 def lines(run: SmallRun, store: ExperienceStore) -> list[dict[str, object]]:
     """The log as any database would have it: of a lesson's places the numbers of the rows up to there, and nothing of
-    what clocks gave."""
+    what clocks gave, nor of which store it was."""
     found = comparable(read_log(run.run_dir).records)
     for line in found:
         line.pop("chain")
         lesson = line["lesson"]
         if isinstance(lesson, Lesson):
             places = {name: _rows_upto(store, lesson.target, getattr(lesson, name)) for name in PLACES}
-            line["lesson"] = {**vars(lesson), **places, "since_us": None}
+            line["lesson"] = {**vars(lesson), **places, "since_us": None, "store": None}
     store.close()
     return found
 
