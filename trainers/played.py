@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from supervisor.contract import Json
-from supervisor.errors import IncumbentError
+from supervisor.contract import Json, Reason
+from supervisor.errors import IncumbentError, TrialError
 from supervisor.experience.opening import URL_VARIABLE, open_if_there
 from supervisor.experience.outages import Outages
 from supervisor.experience.store import BATCH_ROWS, ExperienceStore, Page, Position, Selection, StoreDownError
@@ -54,6 +54,7 @@ class Played:
         """`folder` is the trial's own: outages stand there."""
         self._selection = Selection(lesson.target, lesson.min_priority, lesson.since_us, lesson.width)
         self._upto = Position.parse(lesson.upto)
+        self._store = lesson.store
         self._run_dir = run_dir
         self._outages = Outages(folder)
         self._control = control
@@ -82,15 +83,22 @@ class Played:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _stream(self, after: Position) -> Iterator[Page]:
-        """Raises StoreDownError, of a damaged or empty database too: somebody may be putting it right."""
+        """Raises StoreDownError, of a damaged or empty database too: somebody may be putting it right; TrialError where
+        another store has taken the place of the lesson's."""
         try:
             store = self._opened()
             try:
+                self._see_that_it_is_the_lessons(store)
                 yield from store.stream(self._selection, after, self._upto, BATCH_ROWS)
             finally:
                 store.close()
         except IncumbentError as error:
             raise StoreDownError(str(error)) from error
+
+    def _see_that_it_is_the_lessons(self, store: ExperienceStore) -> None:
+        """In another store the same positions are of other rows."""
+        if self._store and store.identity not in ("", self._store):
+            raise TrialError(Reason.EXPERIENCES_GONE, "another store is in the place of the one this lesson is of")
 
     def _opened(self) -> ExperienceStore:
         store = open_if_there(os.environ.get(URL_VARIABLE) or None, self._run_dir)

@@ -97,6 +97,21 @@ def test_a_store_without_the_rows_of_the_lesson_ends_it_with_that_reason(run_dir
     assert refused.value.reason == Reason.EXPERIENCES_GONE
 
 
+def test_another_store_in_the_place_of_the_lessons_ends_it_with_that_reason_too(run_dir):
+    store = SqliteStore(run_dir / "experiences.db")
+    given, identity = spec(), store.identity
+    store.close()
+    for name, known in (("000001", identity), ("000002", "")):  # a lesson of an earlier program does not say
+        own = replace(given, lesson=replace(given.lesson, store=known))
+        folder = trial_folder(run_dir, name)
+        assert ArenaTarget(own, folder, Undisturbed()).build(own.params, folder).metrics["new_rows"] == ROWS - 1000
+    other = replace(given, lesson=replace(given.lesson, store="another"))
+    folder = trial_folder(run_dir, "000003")
+    with pytest.raises(TrialError) as refused:
+        ArenaTarget(other, folder, Undisturbed()).build(other.params, folder)
+    assert refused.value.reason == Reason.EXPERIENCES_GONE
+
+
 def test_without_its_store_it_waits_and_makes_none(run_dir, monkeypatch):
     (run_dir / "experiences.db").rename(run_dir / "elsewhere.db")
     folder = trial_folder(run_dir)
