@@ -34,13 +34,13 @@ STOP_S = 60
 WEAK_STEPS = 200_000  # of the 800,000 that combat_dqn usually trains for
 
 
-def config_of(targets: Sequence[str], port: int) -> str:
+def config_of(targets: Sequence[str], port: int, interval_s: float) -> str:
     """A watch that a few clients are enough for, and cycles far enough apart for it to see what it watches."""
     keys = ", ".join(targets)
     return f"""run: {{targets: [{keys}], metrics_port: 0, retention_versions: 100}}
 targets: {{"*/combat_dqn": {{steps: {WEAK_STEPS}}}}}
 serving: {{port: {port}}}
-continuous: {{search: false, check_interval_s: {INTERVAL_S}, min_new_experiences: 2000}}
+continuous: {{search: false, check_interval_s: {interval_s:g}, min_new_experiences: 2000}}
 watch: {{window_s: 600, holdback: 0.4, settle_s: 10, games_per_client: 100000}}
 """
 
@@ -145,13 +145,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long to go on for")
     parser.add_argument("--targets", default=TARGETS, help="comma-separated keys")
     parser.add_argument("--rate", type=float, default=500.0, help="most steps of play per second")
+    parser.add_argument("--interval", type=float, default=INTERVAL_S, help="seconds between looks for what was played")
     parser.add_argument("--port", type=int, default=8080, help="of the model server")
     given = parser.parse_args(arguments)
     run_dir: Path = given.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
     targets = given.targets.split(",")
     config = run_dir / CONFIG_NAME
-    config.write_text(config_of(targets, given.port))
+    config.write_text(config_of(targets, given.port, given.interval))
     where = ["--run-dir", str(run_dir), "--config", str(config)]
     subprocess.run([str(ROOT / "tools" / "setup.sh")], check=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would these

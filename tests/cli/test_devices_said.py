@@ -126,8 +126,9 @@ def test_workers_spread_over_the_gpus_each_sees_its_own_and_status_says_so(
         return note.resources.device if note is not None else ""
 
     wait_for("trials on both", lambda: told() == "cuda:0, cuda:1")
-    assert folder.call("status", "--json").json()["resources"]["device"] == "cuda:0, cuda:1"
-    assert "trials on cuda:0, cuda:1" in folder.call("status").out
+    spread = "cuda:0, cuda:1"
+    wait_for("programs see it", lambda: folder.call("status", "--json").json()["resources"]["device"] == spread)
+    wait_for("status says it", lambda: "trials on cuda:0, cuda:1" in folder.call("status").out)
     finish(run, folder.run_dir)
     lines = folder.lines()
     assert [line.status for line in lines] == ["complete"] * 12

@@ -74,7 +74,7 @@ def test_what_is_played_becomes_lessons_and_the_same_command_goes_on(tmp_path):
     ]
     said = []
     for minutes in ("0.8", "0.6"):
-        given = [*command, "--minutes", minutes, "--port", str(free_port()), "--rate", "1500"]
+        given = [*command, "--minutes", minutes, "--port", str(free_port()), "--rate", "1500", "--interval", "10"]
         done = subprocess.run(given, capture_output=True, text=True, timeout=240, check=False)
         said.append(done.stdout + done.stderr)
         assert "Traceback" not in said[-1]
