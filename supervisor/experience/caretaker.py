@@ -85,11 +85,6 @@ class Caretaker(Protocol):
         """The names of a client's parcels that begin so: what they brought may be brought again."""
 
 
-def day_of(time_us: int) -> int:
-    """When the day (UTC) began."""
-    return time_us - time_us % DAY_US
-
-
 def blocks_of_one_width(widths: Sequence[object]) -> list[slice]:
     """Where neighbours of equal width begin and end, given each row's."""
     edges = [0, *[k for k in range(1, len(widths)) if widths[k] != widths[k - 1]], len(widths)]

@@ -259,7 +259,8 @@ class Engine:
         self._announce(
             f"{slot.target}: {before.version.name} -> {name}" if before else f"{slot.target}: serving {name}"
         )
-        self._let_go(*unused)
+        if unused:
+            self._let_go(*unused)
         return Swap(served, before.version.name if before else None, changed=True)
 
     def _let_go(self, *dropped: Served | None) -> None:
